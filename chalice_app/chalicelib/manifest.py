@@ -1,0 +1,83 @@
+"""The manifest of a run: exactly which object versions it has claimed.
+
+Written once by the trigger, read by every later stage, never changed. A stage
+that reads bytes reads these versions and no others, whatever lands meanwhile.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from .landing import DatasetName, dataset_of
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be used; the message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVersion:
+    """One version of one object, as listed when it was claimed.
+
+    ``etag`` is without quotes, ``size`` in bytes, ``landed_at`` the object's
+    LastModified in UTC; ``version_id`` is None in a bucket without versioning.
+    """
+
+    key: str
+    version_id: str | None
+    etag: str
+    size: int
+    landed_at: datetime
+
+    @property
+    def name(self) -> str:
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def dataset(self) -> DatasetName:
+        dataset = dataset_of(self.key)
+        if dataset is None:
+            raise ManifestError(
+                f"{self.key}: not the name of an orders, order_items or products file"
+            )
+        return dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The claimed files of one run, in the order of their keys."""
+
+    run_id: str
+    bucket: str
+    created_at: datetime
+    forced: bool
+    files: tuple[FileVersion, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=_isoformat, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Raise ManifestError when the text is not a manifest."""
+        try:
+            document: dict[str, Any] = json.loads(text)
+            files = tuple(
+                FileVersion(**{**file, "landed_at": _utc(file["landed_at"])})
+                for file in document["files"]
+            )
+            return cls(
+                **{**document, "created_at": _utc(document["created_at"]), "files": files}
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ManifestError(f"not a run's manifest: {error}") from error
+
+
+def _isoformat(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,97 @@
+"""The three datasets: their columns, types and what an unreadable value is called.
+
+The reasons here are the reader's: a value that cannot be understood at all.
+Rules about values that can be read (ranges, vocabulary, references) are the
+suites in ``expectations/suites``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chalice_app.chalicelib.landing import DatasetName
+
+STATUSES: Final = (
+    "pending",
+    "processing",
+    "shipped",
+    "delivered",
+    "completed",
+    "returned",
+    "refunded",
+    "cancelled",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as DuckDB SQL sees it; ``required`` means that empty is unreadable."""
+
+    name: str
+    sql_type: str
+    required: bool = True
+
+    @property
+    def missing(self) -> str:
+        return f"missing_{self.name}"
+
+    @property
+    def bad(self) -> str:
+        return f"bad_{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    name: DatasetName
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+ORDERS: Final = Dataset(
+    "orders",
+    (
+        Column("order_id", "VARCHAR"),
+        # An order without a customer counts; only unique_customers leaves it out.
+        Column("user_id", "VARCHAR", required=False),
+        Column("order_date", "DATE"),
+        Column("total_amount", "DECIMAL(18,2)"),
+        Column("status", "VARCHAR"),
+    ),
+)
+ORDER_ITEMS: Final = Dataset(
+    "order_items",
+    (
+        Column("order_id", "VARCHAR"),
+        Column("product_id", "VARCHAR"),
+        Column("quantity", "BIGINT"),
+        Column("unit_price", "DECIMAL(18,4)"),
+    ),
+)
+PRODUCTS: Final = Dataset(
+    "products",
+    (
+        Column("product_id", "VARCHAR"),
+        Column("category", "VARCHAR"),
+        Column("name", "VARCHAR", required=False),
+        Column("price", "DECIMAL(18,2)"),
+    ),
+)
+DATASETS: Final = {dataset.name: dataset for dataset in (ORDERS, ORDER_ITEMS, PRODUCTS)}
+
+# Reasons for which a whole file is set aside.
+EMPTY_FILE: Final = "empty_file"
+NOT_CSV: Final = "not_csv"
+NOT_UTF8: Final = "not_utf8"
+MISSING_COLUMN: Final = "missing_column"
+DUPLICATE_COLUMN: Final = "duplicate_column"
+# Not an error: the same bytes were delivered twice, and count once.
+DUPLICATE_FILE: Final = "duplicate_file"
+
+# Reasons for which a row has no columns to look at.
+WRONG_FIELD_COUNT: Final = "wrong_field_count"
+MALFORMED_QUOTING: Final = "malformed_quoting"
+INVALID_ENCODING: Final = "invalid_encoding"
+ROW_TOO_LONG: Final = "row_too_long"
+MAX_ROW_BYTES: Final = 1024 * 1024
