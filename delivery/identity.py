@@ -1,0 +1,92 @@
+"""Which rows of a delivery count: the identity rules, in DuckDB.
+
+Their result depends on the set of files alone, not on how rows were split into them or in
+which order they were read. "Later" is the larger ``_file`` (files are numbered in the order
+of their names, or of landing time and then name), then the larger ``_line``.
+
+- An order is its latest row: a return arrives as the same order again.
+- A product is its latest row, so that a product listed twice never multiplies lines.
+- A line of an order that stands identically in several files counts once, with the largest
+  number of times that it stands in one of them: rolling exports overlap, orders straddle
+  files, and one file may hold the same line twice and mean it.
+- A line whose order or product is not there is held back: it counts once its parent arrives.
+
+Only rows whose key really recurs pay for the rules; at three million lines that is the
+difference between 0.2 s and 1.9 s.
+"""
+
+from typing import Final
+
+import duckdb
+
+UNKNOWN_ORDER: Final = "unknown_order"
+UNKNOWN_PRODUCT: Final = "unknown_product"
+
+
+def resolve(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add the views ``current_orders``, ``current_products``, ``current_lines`` and ``held_lines``.
+
+    Takes the tables that :func:`delivery.reader.read` leaves. ``current_orders`` and
+    ``current_products`` have the dataset's columns, one row per id; ``current_lines`` those
+    of order_items, every one with its order and its product there; ``held_lines`` has
+    ``_file``, ``_line``, ``_lines``, ``reason``.
+    """
+    for view, table, key in (
+        ("current_orders", "orders", "order_id"),
+        ("current_products", "products", "product_id"),
+    ):
+        connection.execute(_latest(view, table, key))
+    connection.execute(_MERGED_LINES)
+    connection.execute(_HELD_LINES)
+    connection.execute(_CURRENT_LINES)
+
+
+def _latest(view: str, table: str, key: str) -> str:
+    return f"""
+        CREATE TEMP TABLE {table}_again AS
+            SELECT {key} FROM {table} WHERE _unreadable IS NULL GROUP BY {key} HAVING count(*) > 1;
+        CREATE VIEW {view} AS
+            SELECT * EXCLUDE (_file, _line, _lines, _unreadable) FROM {table}
+            WHERE _unreadable IS NULL AND {key} NOT IN (FROM {table}_again)
+            UNION ALL
+            SELECT * EXCLUDE (_file, _line, _lines, _unreadable) FROM {table}
+            WHERE _unreadable IS NULL AND {key} IN (FROM {table}_again)
+            QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _file DESC, _line DESC) = 1
+        """  # noqa: S608  # the names are literals of this module
+
+
+_MERGED_LINES: Final = """
+    CREATE TEMP TABLE straddling AS
+        SELECT order_id FROM order_items WHERE _unreadable IS NULL
+        GROUP BY order_id HAVING min(_file) <> max(_file);
+    CREATE VIEW merged_lines AS
+        SELECT order_id, product_id, quantity, unit_price FROM order_items
+        WHERE _unreadable IS NULL AND order_id NOT IN (FROM straddling)
+        UNION ALL
+        SELECT order_id, product_id, quantity, unit_price
+        FROM (SELECT *, row_number() OVER (
+                  PARTITION BY order_id, product_id, quantity, unit_price, _file) AS nth
+              FROM order_items WHERE _unreadable IS NULL AND order_id IN (FROM straddling))
+        GROUP BY order_id, product_id, quantity, unit_price, nth
+    """
+_HELD_LINES: Final = f"""
+    CREATE TEMP TABLE unknown_orders AS
+        SELECT DISTINCT order_id FROM order_items
+        ANTI JOIN (FROM orders WHERE _unreadable IS NULL) USING (order_id)
+        WHERE order_items._unreadable IS NULL;
+    CREATE TEMP TABLE unknown_products AS
+        SELECT DISTINCT product_id FROM order_items
+        ANTI JOIN (FROM products WHERE _unreadable IS NULL) USING (product_id)
+        WHERE order_items._unreadable IS NULL;
+    CREATE VIEW held_lines AS
+        SELECT _file, _line, _lines, '{UNKNOWN_ORDER}' AS reason FROM order_items
+        WHERE _unreadable IS NULL AND order_id IN (FROM unknown_orders)
+        UNION ALL
+        SELECT _file, _line, _lines, '{UNKNOWN_PRODUCT}' AS reason FROM order_items
+        WHERE _unreadable IS NULL AND product_id IN (FROM unknown_products)
+    """  # noqa: S608  # the reasons are the constants above
+_CURRENT_LINES: Final = """
+    CREATE VIEW current_lines AS
+        FROM merged_lines
+        WHERE order_id NOT IN (FROM unknown_orders) AND product_id NOT IN (FROM unknown_products)
+    """

@@ -1,0 +1,1 @@
+"""The transform: exact daily KPIs from orders, their lines and products."""

@@ -1,0 +1,92 @@
+"""KPI tables for people (on a terminal) and for programs (CSV and JSON lines)."""
+
+import csv
+import json
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from delivery import leftovers
+from delivery.leftovers import Leftover
+from delivery.reader import FileReading
+
+MAX_ROWS_SHOWN: Final = 40
+
+
+def write(table: pa.Table, stem: Path) -> None:
+    """Write ``stem.csv`` and ``stem.jsonl``; decimals as exact text, dates as 2025-03-01."""
+    rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, table.column_names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with stem.with_suffix(".jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
+    """Print both tables, each at most MAX_ROWS_SHOWN rows long."""
+    # order_count repeats total_orders: DynamoDB readers want it under one name in both tables.
+    screen.print(_table("OrderKPIs: per day", daily.drop_columns("order_count")))
+    screen.print(_table("CategoryKPIs: per category and day", category))
+
+
+def show_left_out(
+    screen: Console, readings: Sequence[FileReading], left_out: Sequence[Leftover], output: Path
+) -> None:
+    """Print how much was read, and a count per reason of what was not."""
+    rows = sum(reading.rows for reading in readings)
+    screen.print(f"{len(readings)} files, {rows:,} rows read.")
+    if left_out:
+        screen.print("Left out:")
+        for reason, number in leftovers.count(left_out).most_common():
+            screen.print(f"  {number:>9,}  {reason}")
+        screen.print(f"Each with its file, line and text in {output / 'rejected.csv'}")
+    screen.print(f"KPIs as CSV and JSON lines in {output}")
+
+
+def _table(title: str, rows: pa.Table) -> Table:
+    hidden = rows.num_rows - MAX_ROWS_SHOWN
+    caption = f"… and {hidden:,} rows more in the files" if hidden > 0 else None
+    table = Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    shown = [
+        [_readable(value) for value in row.values()]
+        for row in rows.slice(0, MAX_ROWS_SHOWN).to_pylist()
+    ]
+    for place, field in enumerate(rows.schema):
+        text = pa.types.is_string(field.type) or pa.types.is_date(field.type)
+        # Names break at their spaces, values never, so that nine columns fit into 80 characters.
+        name = field.name.replace("_", " ")
+        cells = [*name.split(), *(row[place] for row in shown)]
+        table.add_column(
+            name,
+            justify="left" if text else "right",
+            vertical="bottom",
+            min_width=max(map(len, cells)),
+        )
+    for row in shown:
+        table.add_row(*row)
+    return table
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Decimal | date) else value
+
+
+def _readable(value: object) -> str:
+    return f"{value:,}" if isinstance(value, Decimal | int) else str(value)
