@@ -31,6 +31,11 @@ def write(table: pa.Table, stem: Path) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def screen() -> Console:
+    """Return a console on stdout that never cuts a KPI off, however narrow the terminal is."""
+    return Console(highlight=False, width=max(Console().width, 120))
+
+
 def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
     """Print both tables, each at most MAX_ROWS_SHOWN rows long."""
     # order_count repeats total_orders: DynamoDB readers want it under one name in both tables.

@@ -59,7 +59,7 @@ class Staged(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    progress, screen = Console(stderr=True, highlight=False), Console(highlight=False)
+    progress, screen = Console(stderr=True, highlight=False), report.screen()
     try:
         choice = engine.choose(options.engine)
         if choice.note is not None:
