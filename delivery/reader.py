@@ -220,7 +220,8 @@ def _read_file(
     rewritten = [*dataset.column_names, "_line", "_lines"]
     rows = _insert(cursor, reading.ordinal, plain, rewritten, dataset, _TRIM_ANY)
     cursor.execute(
-        "INSERT INTO unreadable_rows SELECT $ordinal, * FROM read_csv($path, header=false,"
+        "INSERT INTO unreadable_rows SELECT $ordinal, * FROM read_csv("
+        "$path, header=false, auto_detect=false,"
         " columns={'_line': 'BIGINT', '_lines': 'INTEGER', 'reason': 'VARCHAR'})",
         {"ordinal": reading.ordinal, "path": str(bad)},
     )
@@ -236,10 +237,10 @@ def _check_bytes(reading: FileReading) -> _Shape | FileReading:
         return replace(reading, status="rejected", reason=reason, detail=detail)
 
     newlines = carriage_returns = line_ends = 0
-    blank, tabs, last, position = True, False, b"", 0
+    blank, tabs, last, first = True, False, b"", True
     with reading.file.path.open("rb") as source:
         while chunk := source.read(_CHUNK):
-            if position == 0:
+            if first:
                 if chunk.startswith(_OTHER_BOMS):
                     return rejected(
                         datasets.NOT_UTF8, "starts with a UTF-16 or UTF-32 mark; save it as UTF-8"
@@ -251,9 +252,9 @@ def _check_bytes(reading: FileReading) -> _Shape | FileReading:
                     )
                 chunk = chunk.removeprefix(_UTF8_BOM)
             if (at := chunk.find(b"\0")) >= 0:
+                line = newlines + chunk.count(b"\n", 0, at) + 1
                 return rejected(
-                    datasets.NOT_CSV,
-                    f"has a NUL byte at offset {position + at}; deliver plain CSV text",
+                    datasets.NOT_CSV, f"line {line} has a NUL byte; deliver plain CSV text"
                 )
             newlines += chunk.count(b"\n")
             carriage_returns += chunk.count(b"\r")
@@ -261,7 +262,7 @@ def _check_bytes(reading: FileReading) -> _Shape | FileReading:
             blank = blank and not chunk.strip()
             tabs = tabs or b"\t" in chunk
             last = chunk[-1:] or last
-            position += len(chunk)
+            first = False
     if blank:
         return rejected(datasets.EMPTY_FILE, "is empty; its first line must name the columns")
     return _Shape(
