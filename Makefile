@@ -1,0 +1,59 @@
+# Everything a newcomer needs: `make demo` and `make test` set themselves up.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+DELIVERY ?= samples/incoming
+ENGINE ?= auto
+SIZE ?= S
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment (the other targets do it by themselves)
+
+$(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' \
+	  || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1): Python 3.11 or 3.12 is needed; try make PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt requirements/bootstrap.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m spark_jobs.appcds samples/incoming
+	@touch $(READY)
+
+.PHONY: demo
+demo: $(READY) ## Run the main job on the sample delivery (DELIVERY=dir, ENGINE=spark|sail)
+	$(BIN)/python -m spark_jobs.transform --input $(DELIVERY) --output out --engine $(ENGINE)
+
+.PHONY: test
+test: $(READY) ## Run all tests, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+.PHONY: lint
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy chalice_app delivery expectations localcloud samples spark_jobs
+
+.PHONY: bench
+bench: $(READY) ## Compare with other engines (SIZE=S|M|L)
+	$(BIN)/python -m bench.transform --size $(SIZE)
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependency groups of pyproject.toml anew
+	@for group in bootstrap trigger validator transformer dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --no-annotate --upgrade --group $$group -o requirements/$$group.txt; \
+	done
+
+.PHONY: clean
+clean: ## Remove everything that can be made again
+	rm -rf $(VENV) out build .localcloud
