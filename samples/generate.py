@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from .dirt import Dirt, DirtError
 from .files import Delivery
 from .shop import Shop
 
@@ -21,6 +22,10 @@ exit codes:
   1  it could not be written (disk full, no permission)
   2  wrong usage, or a delivery too small for what --dirty plants
 """
+_OVERFLOW: Final = (
+    "more bad rows than the files can take: the rest stands in orders_bad_rows.csv and "
+    "order_items_bad_rows.csv, and the ledger holds for MAX_BAD_ROW_PERCENT=100"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,8 @@ def make_room(folder: Path, names: set[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.dirty_rows is not None and not options.dirty:
+        parser.error("--dirty-rows needs --dirty")
     preset = SIZES[options.size] if options.size else SMALL
     size = Size(
         **{
@@ -81,19 +88,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in Size.__dataclass_fields__
         }
     )
+    orders = size.days * size.orders_per_day
+    if max(size.order_files, size.item_files) > orders:
+        parser.error(f"{orders} orders can't fill more than {orders} files of a kind")
+    if size.days > (date.max - options.start).days:
+        parser.error(f"--days {size.days}: the calendar ends before that")
     shop = Shop(options.seed, options.start, size.days, size.orders_per_day)
     delivery = Delivery(shop, size.order_files, size.item_files)
+    folder = options.output / "incoming"
     try:
-        write_clean(delivery, options.output / "incoming")
-    except StaleFilesError as error:
+        if options.dirty:
+            dirt = Dirt(delivery, options.dirty_rows)
+            make_room(folder, dirt.names)
+            dirt.write(folder, options.output / "ledger.jsonl")
+            if dirt.overflows:
+                print(_OVERFLOW, file=sys.stderr)
+        else:
+            write_clean(delivery, folder)
+    except (StaleFilesError, DirtError) as error:
         parser.error(str(error))
     except OSError as error:
         print(f"{parser.prog}: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    print(
-        f"{options.output / 'incoming'}: {len(delivery.files)} files, {shop.orders:,} orders",
-        file=sys.stderr,
-    )
+    files = len(list(folder.glob("*.csv")))
+    print(f"{folder}: {files} files, {shop.orders:,} orders", file=sys.stderr)
     return 0
 
 
@@ -124,6 +142,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="another seed, another shop"
+    )
+    parser.add_argument(
+        "--dirty", action="store_true", help="plant faults and oddities, and write ledger.jsonl"
+    )
+    parser.add_argument(
+        "--dirty-rows",
+        type=_positive,
+        metavar="N",
+        help="with --dirty: how many rows are to be quarantined (default one of each fault)",
     )
     return parser
 

@@ -71,7 +71,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Shop:
-    """``orders_per_day`` orders on each of ``days`` from ``start`` on, numbered from 0 in order of time."""
+    """``orders_per_day`` orders a day on average, numbered from 0 in order of time."""
 
     seed: int
     start: date
