@@ -61,3 +61,8 @@ class RunKeys:
 
     def processed(self, name: str) -> str:
         return f"processed/{self.run_id}/{name}"
+
+
+# Written when a run has accepted a products file; from then on a batch may start
+# without one.
+PRODUCTS_ACCEPTED: Final = "runs/products_accepted.json"

@@ -66,9 +66,7 @@ class Manifest:
                 FileVersion(**{**file, "landed_at": _utc(file["landed_at"])})
                 for file in document["files"]
             )
-            return cls(
-                **{**document, "created_at": _utc(document["created_at"]), "files": files}
-            )
+            return cls(**{**document, "created_at": _utc(document["created_at"]), "files": files})
         except (KeyError, TypeError, ValueError) as error:
             raise ManifestError(f"not a run's manifest: {error}") from error
 

@@ -1,0 +1,82 @@
+"""The pipeline's Lambda functions: each handler translates its event and calls chalicelib."""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Chalice, CloudWatchEvent, Rate, S3Event
+
+# chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
+if TYPE_CHECKING:
+    from chalice_app.chalicelib import logs, wiring
+    from chalice_app.chalicelib.settings import Settings
+else:
+    from chalicelib import logs, wiring
+    from chalicelib.settings import Settings
+
+app = Chalice(app_name="ecommerce-kpi")
+logs.configure(logging.getLogger("chalicelib"))
+
+SETTINGS = Settings.from_env(os.environ)
+
+
+@app.on_s3_event(
+    bucket=SETTINGS.bucket,
+    events=["s3:ObjectCreated:*"],
+    prefix=SETTINGS.prefix,
+    # The lock and the timestamp file lie in the same folder and must not trigger.
+    suffix=".csv",
+    name="CheckFileThreshold",
+)
+def check_file_threshold(event: S3Event) -> dict[str, Any]:
+    return wiring.on_uploads(event.to_dict())
+
+
+@app.on_cw_event(
+    {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": [SETTINGS.bucket]},
+            "object": {"key": [{"wildcard": f"{SETTINGS.prefix}*.csv"}]},
+        },
+    },
+    name="CheckOnObjectCreated",
+)
+def check_on_object_created(event: CloudWatchEvent) -> dict[str, Any]:
+    return wiring.on_object_created(event.to_dict())
+
+
+@app.schedule(Rate(5, unit=Rate.MINUTES), name="CheckOnSchedule")
+def check_on_schedule(event: CloudWatchEvent) -> dict[str, Any]:  # noqa: ARG001 - every tick is alike
+    return wiring.on_schedule()
+
+
+@app.on_cw_event(
+    {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
+            "stateMachineArn": [SETTINGS.state_machine_arn],
+        },
+    },
+    name="OnExecutionEnded",
+)
+def on_execution_ended(event: CloudWatchEvent) -> dict[str, Any]:
+    return wiring.on_execution_ended(event.detail)
+
+
+@app.lambda_function(name="RecountFiles")
+def recount_files(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.recount(event)
+
+
+@app.lambda_function(name="ReadVerdict")
+def read_verdict(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.read_verdict(event)
+
+
+@app.lambda_function(name="FinishRun")
+def finish_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.finish_run(event)

@@ -1,0 +1,366 @@
+"""When a batch starts: a pure decision, and the shell that applies it.
+
+``decide`` looks at the listing, the lock, the clock and the settings and nothing else.
+``Trigger.check`` gathers those, takes the lock, decides once more on what it sees
+*under* the lock, freezes that in a manifest and starts the execution. Every entry
+point (upload, schedule, end of an execution) is the same check.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from .executions import Executions, error_code
+from .incoming import Incoming, Listing
+from .landing import PRODUCTS_ACCEPTED, RunKeys
+from .lock import Lock, RunLock
+from .manifest import FileVersion, Manifest
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+log = logging.getLogger(__name__)
+
+# An execution's input may hold 256 KiB, and so may an SNS message, which repeats the
+# files inside a JSON string. Keys have up to 1,024 bytes each, so their number alone
+# bounds nothing.
+MAX_BATCH_KEY_BYTES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Files per dataset."""
+
+    orders: int = 0
+    items: int = 0
+    products: int = 0
+
+    @classmethod
+    def of(cls, files: Iterable[FileVersion]) -> "Counts":
+        found = Counter(file.dataset for file in files)
+        return cls(orders=found["orders"], items=found["order_items"], products=found["products"])
+
+    def meet(self, settings: Settings, *, products_known: bool) -> bool:
+        """``products_known``: an earlier run accepted a products file, which still counts."""
+        return (
+            self.orders >= settings.min_order_files
+            and self.items >= settings.min_item_files
+            and (self.products >= settings.min_product_files or products_known)
+        )
+
+    def as_input(self) -> dict[str, int]:
+        return {
+            "orders_count": self.orders,
+            "items_count": self.items,
+            "products_count": self.products,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Since when files have been waiting; ``rest_of`` if they are what a capped batch left."""
+
+    since: datetime
+    rest_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing to start. ``since`` is None when no file waits."""
+
+    counts: Counts
+    since: datetime | None = None
+    reason: str = "below the thresholds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another run holds the lock; its end starts the next check."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A batch: at most ``max_batch_files`` files, oldest first. ``left`` stay for the next."""
+
+    files: tuple[FileVersion, ...]
+    forced: bool
+    left: int
+    run_id: str = field(default="")
+
+
+Decision = Wait | Busy | Start
+
+
+def decide(
+    listing: Listing,
+    lock: Lock | None,
+    now: datetime,
+    settings: Settings,
+    *,
+    waiting: Waiting | None = None,
+    products_known: bool = False,
+) -> Decision:
+    """Decide what a look at the landing folder means.
+
+    ``lock`` is a lock that is really held; a free or stale one is None. Thresholds are
+    counted over the whole folder, the cap is applied afterwards.
+    """
+    counts = Counts.of(listing.files)
+    if not listing.files:
+        return Wait(counts=counts, reason="nothing has landed")
+    if lock is not None:
+        return Busy(run_id=lock.run_id)
+    since = min(file.landed_at for file in listing.files)
+    met = counts.meet(settings, products_known=products_known)
+    due = since + settings.force_after <= now or (
+        waiting is not None and waiting.rest_of is not None
+    )
+    if not met and not due:
+        return Wait(counts=counts, since=since)
+    files = select_batch(listing.files, settings.max_batch_files)
+    return Start(files=files, forced=not met, left=len(listing.files) - len(files))
+
+
+def select_batch(files: Iterable[FileVersion], cap: int) -> tuple[FileVersion, ...]:
+    """Return the files that have waited longest, in the order of their keys.
+
+    One file per name: processed/ and quarantine/ keep a run's files by name.
+    """
+    batch: dict[str, FileVersion] = {}
+    size = 0
+    for file in sorted(files, key=lambda file: (file.landed_at, file.key)):
+        size += len(json.dumps(file.key)) + 1
+        if len(batch) == cap or (batch and size > MAX_BATCH_KEY_BYTES):
+            break
+        batch.setdefault(file.name, file)
+    return tuple(sorted(batch.values(), key=lambda file: file.key))
+
+
+def batch_id(files: Sequence[FileVersion]) -> str:
+    """Return the name that these versions, and no others, give their run.
+
+    It begins with the landing time of the latest file, so that ids sort by time.
+    """
+    identity = [[file.key, file.version_id, file.etag] for file in files]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    latest = max(file.landed_at for file in files)
+    return f"{latest.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+
+
+def execution_input(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "run_id": manifest.run_id,
+        "manifest": RunKeys(manifest.run_id).manifest,
+        **Counts.of(manifest.files).as_input(),
+        "files": [file.key for file in manifest.files],
+        "forced": manifest.forced,
+    }
+
+
+class Trigger:
+    """The shell around ``decide``."""
+
+    def __init__(
+        self,
+        s3: "S3Client",
+        sfn: "SFNClient",
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._s3 = s3
+        self._settings = settings
+        self._clock = clock
+        self._executions = Executions(sfn, settings)
+        self._incoming = Incoming(s3, settings)
+        self._lock = RunLock(s3, self._executions, settings)
+
+    def check(self) -> Decision:
+        """Look at the landing folder once and do what follows from it."""
+        decision = self._look(holder=True)
+        if isinstance(decision, Start):
+            decision = self._start(decision)
+        log.info("checked", extra=_fields(decision))
+        return decision
+
+    def execution_ended(self, run_id: str, status: str) -> Decision | None:
+        """Free a run's lock if it still has it, and start what has piled up meanwhile.
+
+        After a failure the schedule starts the next attempt, so that a broken batch is
+        not retried at once for ever.
+        """
+        released = self._lock.release(run_id)
+        log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
+        return self.check() if status == "SUCCEEDED" else None
+
+    def tick(self) -> Decision:
+        """Repair what events may have missed: a stale lock, a late batch, a lost upload event."""
+        self._lock.free_if_stale(self._clock())
+        return self.check()
+
+    def _look(self, *, holder: bool) -> Decision:
+        listing = self._incoming.list()
+        if listing.unrecognised:
+            log.warning(
+                "files with unknown names lie in the landing folder",
+                extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
+            )
+        now = self._clock()
+        counts = Counts.of(listing.files)
+        waiting = self._read_waiting() if listing.has_waiting else None
+        decision = decide(
+            listing,
+            self._lock.holder(now) if holder and listing.has_lock and listing.files else None,
+            now,
+            self._settings,
+            waiting=waiting,
+            products_known=bool(listing.files)
+            and counts.products < self._settings.min_product_files
+            and products_accepted(self._s3, self._settings),
+        )
+        if isinstance(decision, Wait):
+            self._note_waiting(
+                waiting, None if decision.since is None else Waiting(since=decision.since)
+            )
+        return decision
+
+    def _start(self, seen: Start) -> Decision:
+        lock = self._lock.acquire(batch_id(seen.files), self._clock())
+        if lock is None:
+            return Busy(run_id="")
+        started = False
+        try:
+            # Under the lock nothing else moves files out, so this look is the exact one.
+            decision = self._look(holder=False)
+            if not isinstance(decision, Start):
+                return decision
+            run_id = self._next_attempt(batch_id(decision.files))
+            if run_id is None:
+                counts = Counts.of(decision.files)
+                return Wait(counts=counts, reason="this batch has failed too often")
+            mine = self._lock.reassign(lock, run_id, self._clock())
+            if mine is None:
+                return Busy(run_id="")
+            lock = mine
+            self._freeze(run_id, decision)
+            started = True
+            return replace(decision, run_id=run_id)
+        finally:
+            if not started:
+                self._lock.release(lock.run_id)
+
+    def _next_attempt(self, name: str) -> str | None:
+        """Return the first of name, name-2, name-3, … that has not run; None after the last."""
+        for attempt in range(1, self._settings.max_attempts + 1):
+            run_id = name if attempt == 1 else f"{name}-{attempt}"
+            if self._executions.status(self._settings.execution_arn(run_id)) is None:
+                return run_id
+        log.error(
+            "batch given up: move its files away, or replay it by hand",
+            extra={"run_id": name, "attempts": self._settings.max_attempts},
+        )
+        return None
+
+    def _freeze(self, run_id: str, start: Start) -> None:
+        manifest = Manifest(
+            run_id=run_id,
+            bucket=self._settings.bucket,
+            created_at=self._clock(),
+            forced=start.forced,
+            files=start.files,
+        )
+        write_manifest(self._s3, manifest)
+        rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
+        self._note_waiting(self._read_waiting(), rest)
+        self._executions.start(run_id, execution_input(manifest))
+        log.info("run started", extra={"run_id": run_id, "files": len(start.files)})
+
+    def _read_waiting(self) -> Waiting | None:
+        try:
+            answer = self._s3.get_object(
+                Bucket=self._settings.bucket, Key=self._settings.waiting_key
+            )
+            document = json.loads(answer["Body"].read())
+            return Waiting(
+                since=datetime.fromisoformat(document["since"]), rest_of=document["rest_of"]
+            )
+        except ClientError as error:
+            if error_code(error) in {"NoSuchKey", "404"}:
+                return None
+            raise
+        except (KeyError, TypeError, ValueError):
+            log.warning("unreadable, written anew", extra={"key": self._settings.waiting_key})
+            return None
+
+    def _note_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
+        if new == old:
+            return
+        bucket, key = self._settings.bucket, self._settings.waiting_key
+        if new is None:
+            self._s3.delete_object(Bucket=bucket, Key=key)
+            return
+        body = json.dumps({"since": new.since.isoformat(), "rest_of": new.rest_of})
+        self._s3.put_object(
+            Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
+        )
+
+
+def write_manifest(s3: "S3Client", manifest: Manifest) -> None:
+    s3.put_object(
+        Bucket=manifest.bucket,
+        Key=RunKeys(manifest.run_id).manifest,
+        Body=manifest.to_json().encode(),
+        ContentType="application/json",
+    )
+
+
+def read_manifest(s3: "S3Client", bucket: str, run_id: str) -> Manifest | None:
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=RunKeys(run_id).manifest)
+    except ClientError as error:
+        if error_code(error) in {"NoSuchKey", "404"}:
+            return None
+        raise
+    return Manifest.from_json(answer["Body"].read())
+
+
+def products_accepted(s3: "S3Client", settings: Settings) -> bool:
+    """Say whether an earlier run has accepted a products file."""
+    try:
+        s3.head_object(Bucket=settings.bucket, Key=PRODUCTS_ACCEPTED)
+    except ClientError as error:
+        if error_code(error) in {"NoSuchKey", "404"}:
+            return False
+        raise
+    return True
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Start():
+            return {
+                "decision": "start",
+                "run_id": decision.run_id,
+                "files": len(decision.files),
+                "left": decision.left,
+                "forced": decision.forced,
+            }
+        case Busy():
+            return {"decision": "busy", "run_id": decision.run_id}
+        case Wait():
+            return {
+                "decision": "wait",
+                "reason": decision.reason,
+                "since": decision.since,
+                **decision.counts.as_input(),
+            }

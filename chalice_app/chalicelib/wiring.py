@@ -1,0 +1,103 @@
+"""The one place that connects the trigger's parts with AWS and with the environment."""
+
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
+
+import boto3
+from botocore.config import Config
+
+from .claim import Claim, Request
+from .landing import dataset_of
+from .settings import Settings
+from .settle import Settlement
+from .trigger import Busy, Decision, Start, Trigger, Wait
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+def on_uploads(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Check once for any number of S3 records; keys in them are URL-encoded."""
+    records = event.get("Records", [])
+    return _check(unquote_plus(record["s3"]["object"]["key"]) for record in records)
+
+
+def on_object_created(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Check for an EventBridge event; keys in those are not encoded."""
+    return _check([event["detail"]["object"]["key"]])
+
+
+def on_schedule() -> dict[str, Any]:
+    return _answer(_trigger().tick())
+
+
+def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
+    run_id = str(detail["executionArn"]).rsplit(":", 1)[-1]
+    return _answer(_trigger().execution_ended(run_id, str(detail["status"])))
+
+
+def recount(event: Mapping[str, Any]) -> dict[str, Any]:
+    return Claim(_s3(), _sfn(), _settings(), _now).recount(Request.parse(event))
+
+
+def read_verdict(event: Mapping[str, Any]) -> dict[str, Any]:
+    return _settlement().judge(str(event["run_id"]))
+
+
+def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
+    """``failed``: the run has failed and only gives its lock back."""
+    run_id = str(event["execution"]).rsplit(":", 1)[-1]
+    return _settlement().release(run_id) if event["failed"] else _settlement().finish(run_id)
+
+
+def _check(keys: Iterable[str]) -> dict[str, Any]:
+    if not any(dataset_of(key) for key in keys):
+        return {"decision": "ignored"}
+    return _answer(_trigger().check())
+
+
+def _answer(decision: Decision | None) -> dict[str, Any]:
+    match decision:
+        case None:
+            return {"decision": "none"}
+        case Start():
+            return {"decision": "start", "run_id": decision.run_id, "files": len(decision.files)}
+        case Busy():
+            return {"decision": "busy"}
+        case Wait():
+            return {"decision": "wait", "reason": decision.reason}
+
+
+def _trigger() -> Trigger:
+    return Trigger(_s3(), _sfn(), _settings(), _now)
+
+
+def _settlement() -> Settlement:
+    return Settlement(_s3(), _sfn(), _settings(), _now)
+
+
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# One connection per place where moves run at the same time.
+_CONFIG = Config(max_pool_connections=20, retries={"mode": "standard", "max_attempts": 5})
+
+
+@functools.cache
+def _s3() -> "S3Client":
+    return boto3.client("s3", config=_CONFIG)
+
+
+@functools.cache
+def _sfn() -> "SFNClient":
+    return boto3.client("stepfunctions", config=_CONFIG)

@@ -1,0 +1,249 @@
+"""ECS tasks that are processes.
+
+moto keeps an ECS task as a record that changes its state by itself. Here a task *is* a
+process: the command and environment of its task definition and overrides, its exit code,
+SIGTERM then SIGKILL on StopTask. And ``ecs:runTask.sync``, which moto 5.2.5 breaks on
+(KeyError 'Cluster'), waits for it, fails on a non-zero exit code and stops the task when
+the state times out or the execution is aborted.
+
+This patches private names of moto, so moto is pinned, and tests/localcloud holds the
+contract that an upgrade has to keep.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+import boto3
+import moto.ecs.models as ecs
+from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
+    StatesErrorName,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    StatesErrorNameType,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_callback as callback,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_ecs import (  # noqa: E501 - the module's own name
+    StateTaskServiceEcs,
+)
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
+
+PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
+# ECS gives a container 30 s between SIGTERM and SIGKILL.
+STOP_TIMEOUT_SECONDS: Final = 30.0
+# How long one look at a running task blocks; an abort is noticed at the next look.
+_LOOK_SECONDS: Final = 0.25
+
+_processes: dict[str, subprocess.Popen[bytes]] = {}
+
+
+def install(home: Path) -> None:
+    """Patch moto; tasks write their output to ``home``/tasks/<task id>.log."""
+    logs = home / "tasks"
+    logs.mkdir(parents=True, exist_ok=True)
+    ecs.Task = _process_task(logs)  # type: ignore[misc]
+    _patch_step_functions()
+
+
+def stop_all() -> None:
+    """Kill every task that still runs; for the end of the server."""
+    for process in _processes.values():
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def start(
+    container: Mapping[str, Any], override: Mapping[str, Any], task_arn: str, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a container definition's command as a process group of its own.
+
+    ``python`` is the interpreter that runs this server; the working directory is the
+    project's root, as in the images.
+    """
+    environment = {
+        item["name"]: item["value"]
+        for source in (container, override)
+        for item in source.get("environment") or []
+    }
+    command = list(override.get("command") or container.get("command") or [])
+    if command and command[0] == "python":
+        command[0] = sys.executable
+    return subprocess.Popen(  # noqa: S603 - the command is the task definition's
+        command,
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment, "ECS_TASK_ARN": task_arn},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, then SIGKILL, to the whole process group."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def exit_code(returncode: int) -> int:
+    """Return what ECS reports: 137 for a process that SIGKILL ended (returncode -9)."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def _process_task(logs: Path) -> type[ecs.Task]:
+    class ProcessTask(ecs.Task):
+        # moto's registry of instances takes its keys from the module's name.
+        __module__ = "moto.ecs.models"
+
+        def __init__(self, cluster: Any, task_definition: Any, *args: Any, **kwargs: Any) -> None:
+            self._process: subprocess.Popen[bytes] | None = None
+            super().__init__(cluster, task_definition, *args, **kwargs)
+            container = task_definition.container_definitions[0]
+            overrides = {
+                override.get("name"): override
+                for override in self.overrides.get("containerOverrides", [])
+            }
+            with (logs / f"{self.id}.log").open("wb") as output:
+                self._process = start(
+                    container, overrides.get(container["name"], {}), self.task_arn, output
+                )
+            _processes[self.task_arn] = self._process
+            self._reflect()
+
+        def _reflect(self) -> None:
+            if self._process is None:
+                return
+            returncode = self._process.poll()
+            container = self.containers[0]
+            state = "RUNNING" if returncode is None else "STOPPED"
+            self.status = self.desired_status = container.last_status = state
+            container.exitCode = None if returncode is None else exit_code(returncode)  # type: ignore[assignment]
+            if returncode is not None and not self.stopped_reason:
+                self.stopped_reason = "Essential container in task exited"
+
+        def advance(self) -> None:
+            """moto calls this once per DescribeTasks, before it writes the answer."""
+            self._reflect()
+
+        @property
+        def last_status(self) -> str:
+            return str(self.status)
+
+        @last_status.setter
+        def last_status(self, value: str) -> None:
+            if value == "STOPPED" and self._process is not None:
+                stop(self._process)
+            self._reflect()
+
+    return ProcessTask
+
+
+def _patch_step_functions() -> None:
+    model = boto3.client(
+        "ecs",
+        region_name="eu-north-1",
+        aws_access_key_id="-",
+        aws_secret_access_key="-",  # noqa: S106 - no secret: only the service's model is read
+    ).meta.service_model
+    by_action = {
+        name: model.operation_model(operation)
+        for name, operation in (("run_task", "RunTask"), ("describe_tasks", "DescribeTasks"))
+    }
+
+    # ECS's own members are written in lowerCamelCase, a state machine's in PascalCase;
+    # moto converts them for other services and not for this one.
+    def normalise_parameters(
+        self: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        del boto_service_name
+        action = self._get_boto_service_action(service_action_name)
+        self._to_boto_request(parameters, by_action[action].input_shape)
+
+    def normalise_response(
+        self: Any, response: Any, boto_service_name: Any = None, service_action_name: Any = None
+    ) -> None:
+        del boto_service_name
+        action = self._get_boto_service_action(service_action_name)
+        self._from_boto_response(response, by_action[action].output_shape)
+
+    build_resolver = StateTaskServiceEcs._build_sync_resolver
+    wait_for_result = StateTaskServiceEcs._eval_sync
+
+    def build_sync_resolver(self: Any, env: Any, **kwargs: Any) -> Callable[[], Any]:
+        submitted = env.stack[-1]["Tasks"][0]
+        process = _processes.get(submitted["TaskArn"])
+        resolve = build_resolver(self, env=env, **kwargs)
+        region = kwargs["resource_runtime_part"].region
+        self._running_task = (region, submitted["ClusterArn"], submitted["TaskArn"])
+
+        def resolver() -> Any:
+            if process is not None:
+                try:
+                    process.wait(_LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    return None
+            task = resolve()  # type: ignore[misc]
+            if task is not None and any(
+                container.get("ExitCode") != 0 for container in task.get("Containers", [])
+            ):
+                raise _task_failed(self, env, task)
+            return task
+
+        return resolver
+
+    def eval_sync(self: Any, env: Any, **kwargs: Any) -> Any:
+        # Without this a retried .sync task gets the first attempt's interrupted callback
+        # endpoint and times out at once.
+        kwargs["callback_endpoint"] = kwargs["heartbeat_endpoint"] = None
+        outcome = wait_for_result(self, env=env, **kwargs)
+        if outcome is None:
+            region, cluster, task = self._running_task
+            client: Any = boto_client_for(service="ecs", region=region)
+            client.stop_task(
+                cluster=cluster, task=task, reason="The state timed out or the run was stopped"
+            )
+        return outcome
+
+    StateTaskServiceEcs._normalise_parameters = normalise_parameters  # type: ignore[method-assign]
+    StateTaskServiceEcs._normalise_response = normalise_response  # type: ignore[method-assign]
+    StateTaskServiceEcs._build_sync_resolver = build_sync_resolver  # type: ignore[assignment,method-assign]
+    StateTaskServiceEcs._eval_sync = eval_sync  # type: ignore[assignment,method-assign]
+    # The resolver itself waits on the process, so that its end is seen at once.
+    callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = 0.0  # type: ignore[misc]
+
+
+def _task_failed(service: Any, env: Any, task: Any) -> FailureEventException:
+    return FailureEventException(
+        FailureEvent(
+            env=env,
+            error_name=StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed),
+            event_type=HistoryEventType.TaskFailed,
+            event_details=EventDetails(  # type: ignore[typeddict-item]
+                taskFailedEventDetails=TaskFailedEventDetails(
+                    resource=service._get_sfn_resource(),
+                    resourceType=service._get_sfn_resource_type(),
+                    error="States.TaskFailed",
+                    cause=to_json_str(task),
+                )
+            ),
+        )
+    )

@@ -1,0 +1,123 @@
+"""Lambda functions that run: the uploaded package, imported and called in this process.
+
+moto starts a Docker container for an invocation. Here the deployed zip is unpacked once
+and its handler called with the very event, through Chalice's own event classes. An event
+source (S3, EventBridge) is answered at once and its function runs on another thread, as
+in AWS; a call from the state machine gets the function's result or its error.
+"""
+
+import importlib
+import io
+import json
+import logging
+import os
+import sys
+import threading
+import traceback
+import uuid
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from moto.awslambda.models import LambdaFunction
+
+log = logging.getLogger(__name__)
+
+# Lambda retries an asynchronous event twice.
+_ASYNC_ATTEMPTS: Final = 3
+_workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda")
+_loading = threading.Lock()
+_handlers: dict[str, Callable[[Any, Any], Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What Lambda tells a function about its invocation."""
+
+    function_name: str
+    invoked_function_arn: str
+    aws_request_id: str
+    memory_limit_in_mb: str = "512"
+
+
+def install(home: Path) -> None:
+    """Patch moto; packages are unpacked below ``home``/packages."""
+
+    def invoke(
+        self: LambdaFunction, body: Any, request_headers: Any, response_headers: Any
+    ) -> str | bytes:
+        event = json.loads(body or "{}")
+        kind = request_headers.get("x-amz-invocation-type") or request_headers.get(
+            "X-Amz-Invocation-Type"
+        )
+        # moto's S3 sends no headers at all; its events are always asynchronous.
+        if kind == "Event" or not request_headers:
+            enqueue(self, event, home)
+            return ""
+        try:
+            return json.dumps(_call(self, event, home)).encode()
+        except Exception as error:
+            log.warning("%s raised", self.function_name, exc_info=True)
+            response_headers["x-amz-function-error"] = "Unhandled"
+            return json.dumps(
+                {
+                    "errorType": type(error).__name__,
+                    "errorMessage": str(error),
+                    "stackTrace": traceback.format_exc().splitlines(),
+                }
+            ).encode()
+
+    LambdaFunction.invoke = invoke  # type: ignore[method-assign]
+
+
+def enqueue(function: LambdaFunction, event: Any, home: Path) -> None:
+    """Invoke asynchronously, with Lambda's two retries."""
+
+    def attempts() -> None:
+        for _ in range(_ASYNC_ATTEMPTS):
+            try:
+                _call(function, event, home)
+            except Exception:
+                log.warning("%s raised", function.function_name, exc_info=True)
+            else:
+                return
+
+    _workers.submit(attempts)
+
+
+def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
+    handler = _load(function, home)
+    context = Context(
+        function_name=function.function_name,
+        invoked_function_arn=function.function_arn,
+        aws_request_id=str(uuid.uuid4()),
+    )
+    return handler(event, context)
+
+
+def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
+    key = f"{function.function_name}:{function.code_sha_256}"
+    with _loading:
+        if key not in _handlers:
+            _handlers[key] = _import_handler(function, home)
+        return _handlers[key]
+
+
+def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
+    # One process is one function version in AWS; all functions here are one package
+    # with one environment, and the last package deployed is the one that runs.
+    os.environ.update(function.environment_vars)
+    folder = home / "packages" / function.code_digest
+    if not folder.exists():
+        with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as package:
+            package.extractall(folder)
+    if sys.path[0] != str(folder):
+        sys.path.insert(0, str(folder))
+        for name in [name for name in sys.modules if name.split(".")[0] in {"app", "chalicelib"}]:
+            del sys.modules[name]
+    module, _, attribute = str(function.handler).rpartition(".")
+    handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)
+    return handler
