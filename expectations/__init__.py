@@ -1,0 +1,1 @@
+"""Validate a delivery: Great Expectations suites over DuckDB tables, and a verdict."""

@@ -1,0 +1,86 @@
+"""What a rule of a suite says, and what was found for it.
+
+The JSON files in ``suites/`` are the only source of the rules. Each expectation carries a
+severity and, in its ``meta``, the ``reason`` that reports name, an ``explanation`` in one
+sentence and the ``effect`` of a failing row (see :data:`Effect`).
+
+An expectation sees its dataset's table as ``{batch}``: every record that was delivered, with
+``_file``, ``_line``, ``_lines`` and ``_unreadable`` (what the reader could not make out). The
+row with ``_line`` 0 stands for a file that could not be read at all. The suite ``relations``,
+judged last, sees the lines that are accepted. Beside it there are ``files``, ``typical_rows``,
+``known_orders`` and ``known_products``; for order_items ``sound_orders`` and ``sound_products``;
+for relations ``line_totals`` and ``straddling_orders`` (see :mod:`expectations.judgement`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+SUITES: Final = Path(__file__).parent / "suites"
+
+# What becomes of a failing row, or of its file.
+Effect = Literal["reject_file", "quarantine_row", "hold_row", "warn", "count_once", "stop_run"]
+_CRITICAL: Final = {"reject_file", "quarantine_row", "stop_run"}
+
+
+class SuiteError(RuntimeError):
+    """The rules themselves are at fault, not the data: nothing can be said about the delivery."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One expectation, as its suite's file has it."""
+
+    type: str
+    reason: str
+    effect: Effect
+    severity: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What Great Expectations found for a rule.
+
+    ``failing_rows`` is its own SELECT of every failing row, with ``_file`` and ``_line`` among
+    the columns and no cap on their number; None when there is none.
+    """
+
+    rule: Rule
+    success: bool
+    unexpected: int
+    failing_rows: str | None
+
+
+def rule_of(expectation: Mapping[str, Any], *, source: Path) -> Rule:
+    """Read the rule out of an expectation's JSON.
+
+    Raises:
+        SuiteError: its severity, or a part of its meta, is missing or unknown.
+    """
+    meta = expectation.get("meta") or {}
+    try:
+        rule = Rule(
+            type=expectation["type"],
+            reason=meta["reason"],
+            effect=meta["effect"],
+            severity=expectation["severity"],
+            explanation=meta["explanation"],
+        )
+    except KeyError as missing:
+        raise SuiteError(
+            f"{source}: {expectation.get('type')} has no {missing}; every expectation needs a type,"
+            " a severity and a meta with reason, effect and explanation"
+        ) from missing
+    if rule.effect not in get_args(Effect):
+        raise SuiteError(
+            f"{source}: {rule.reason} has the effect '{rule.effect}'; use one of "
+            + ", ".join(get_args(Effect))
+        )
+    if (rule.severity == "critical") != (rule.effect in _CRITICAL):
+        raise SuiteError(
+            f"{source}: {rule.reason} is {rule.severity} but its effect is {rule.effect}; critical"
+            f" goes with {', '.join(sorted(_CRITICAL))}, and these with critical"
+        )
+    return rule

@@ -1,0 +1,285 @@
+"""Validate a delivery; the container's entry and a command for a laptop.
+
+    python -m expectations.validate --input samples/incoming --output out/validated
+    python -m expectations.validate --manifest s3://BUCKET/runs/RUN/manifest.json \\
+        --output s3://BUCKET
+
+Exit codes: 0 with a verdict, however bad the data; 2 for wrong usage or settings; 1 when the
+run itself failed, and then there is no verdict. A summary goes to stdout, progress to stderr.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Self
+
+import duckdb
+
+from chalice_app.chalicelib.landing import RunKeys
+from chalice_app.chalicelib.manifest import ManifestError
+from delivery import reader
+from delivery.datasets import DATASETS
+from delivery.reader import DeliveryError, FileReading, LandedFile
+
+from . import judgement, quarantine, storage, summary, verdict
+from .rules import SUITES, SuiteError
+
+Progress = Callable[[str], None]
+
+_THREADS: Final = 2
+
+
+class SettingsError(ValueError):
+    """A setting can't be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``memory_limit`` is DuckDB's own (it spills to TMPDIR beyond it); Python comes on top."""
+
+    max_bad_row_percent: float = 10
+    memory_limit: str = "256MB"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], memory_limit: str | None) -> Self:
+        """Raise SettingsError when MAX_BAD_ROW_PERCENT is no percentage."""
+        text = env.get("MAX_BAD_ROW_PERCENT", "10")
+        try:
+            percent = float(text)
+        except ValueError:
+            percent = -1
+        if not 0 <= percent <= 100:
+            raise SettingsError(f"MAX_BAD_ROW_PERCENT is '{text}': set a number from 0 to 100")
+        return cls(
+            max_bad_row_percent=percent,
+            memory_limit=memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "256MB"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The files of a run, sorted by name, and the keys they were claimed under."""
+
+    run_id: str
+    files: Sequence[LandedFile]
+    keys: Sequence[str]
+
+    @classmethod
+    def of_folder(cls, folder: Path, run_id: str) -> Self:
+        files = reader.files_in(folder)
+        return cls(run_id=run_id, files=files, keys=[file.name for file in files])
+
+    @classmethod
+    def of_manifest(cls, uri: str, folder: Path) -> Self:
+        manifest = storage.fetch_manifest(uri)
+        fetched = storage.fetch_files(manifest, folder)
+        pairs = sorted(
+            zip(fetched, (file.key for file in manifest.files), strict=True),
+            key=lambda pair: pair[0].name,
+        )
+        return cls(
+            run_id=manifest.run_id,
+            files=[file for file, _ in pairs],
+            keys=[key for _, key in pairs],
+        )
+
+
+def validate(
+    delivery: Delivery,
+    output: storage.Place,
+    *,
+    work: Path,
+    known: Path | None,
+    settings: Settings,
+    now: datetime,
+    progress: Progress,
+    suites: Path = SUITES,
+) -> dict[str, Any]:
+    """Judge a delivery, put everything that comes of it into ``output``, and return the verdict.
+
+    ``work`` is a folder for this run alone. The verdict is written last, so that it never
+    speaks of things that are not there.
+
+    Raises:
+        SuiteError: the rules could not be loaded or computed.
+    """
+    keys = RunKeys(delivery.run_id)
+    with (
+        duckdb.connect(
+            work / "delivery.duckdb",
+            config={
+                "memory_limit": settings.memory_limit,
+                "temp_directory": str(work / "spill"),
+                "threads": _THREADS,
+            },
+        ) as connection,
+        ThreadPoolExecutor(max_workers=1) as beside,
+    ):
+        # Importing Great Expectations takes 2.5 s, of which the reading hides a part.
+        imported = beside.submit(import_module, "expectations.gx")
+        readings = reader.read(delivery.files, connection, threads=_THREADS)
+        progress(f"read {sum(reading.rows for reading in readings):,} rows")
+        gx = imported.result()
+        # Only now: the reader tells a row's line by the order of rows.
+        connection.execute("SET preserve_insertion_order = false")
+
+        judgement.prepare(connection, readings, typical_rows={}, known=known)
+        checks = gx.Checks(connection)
+        explanations: dict[str, str] = {}
+        for step in judgement.STEPS:
+            judgement.prepare_step(connection, step)
+            run = checks.run(
+                gx.load_suite(suites / f"{step.suite}.json"),
+                table=step.table,
+                parameters={"latest_order_date": (now.date() + timedelta(days=1)).isoformat()},
+                run_id=delivery.run_id,
+                run_time=now,
+            )
+            judgement.record(connection, run.outcomes)
+            if step.dataset is not None:
+                judgement.set_aside(
+                    connection,
+                    step.dataset,
+                    readings,
+                    max_bad_row_percent=settings.max_bad_row_percent,
+                )
+            explanations |= {o.rule.reason: o.rule.explanation for o in run.outcomes}
+            failed = sum(not outcome.success for outcome in run.outcomes)
+            progress(f"{step.suite}: {failed} of {len(run.outcomes)} expectations failed")
+
+        files = [
+            verdict.judge(facts)
+            for facts in judgement.file_facts(
+                connection,
+                readings,
+                delivery.keys,
+                max_bad_row_percent=settings.max_bad_row_percent,
+            )
+        ]
+        results = work / "results"
+        accepted = {
+            dataset: keys.accepted(dataset)
+            for dataset in DATASETS
+            if quarantine.write_accepted(connection, dataset, results / keys.accepted(dataset))
+        }
+        quarantine.write_held(connection, "order_items", results / keys.held("order_items"))
+        bad = quarantine.write_failing_rows(connection, readings, results / keys.quarantined_rows)
+        document = verdict.document(
+            run_id=delivery.run_id,
+            created_at=now,
+            files=files,
+            warnings=judgement.warnings(connection, explanations),
+            accepted=accepted,
+            quarantined_rows=f"{keys.quarantined_rows}.csv" if bad else None,
+            data_docs=None,
+        )
+
+    _set_aside(document, readings, results, keys)
+    produced = [path for path in sorted(results.rglob("*")) if path.is_file()]
+    output.put_all([(path, path.relative_to(results).as_posix()) for path in produced])
+    progress(f"wrote {len(produced)} files to {output.where('')}")
+    last = work / "verdict.json"
+    last.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    output.put(last, keys.verdict)
+    return document
+
+
+def _set_aside(
+    document: Mapping[str, Any], readings: Sequence[FileReading], results: Path, keys: RunKeys
+) -> None:
+    """Put each rejected file and, beside it, the reason among the results."""
+    for reading, file in zip(readings, document["files"], strict=True):
+        if file["status"] == "rejected":
+            target = results / keys.quarantined_file(reading.file.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(reading.file.path.resolve())
+            target.with_name(f"{target.name}.reason.json").write_text(
+                json.dumps(file, indent=1, ensure_ascii=False), encoding="utf-8"
+            )
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m expectations.validate",
+        description="Validate a delivery of orders, order items and products.",
+        epilog="Environment: MAX_BAD_ROW_PERCENT (10), VALIDATOR_MEMORY_LIMIT, and boto3's own.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", metavar="DIR", type=Path, help="a folder of CSV files")
+    source.add_argument("--manifest", metavar="URI", help="a run's manifest: s3://… or a file")
+    parser.add_argument(
+        "--output", metavar="DIR|URI", required=True, help="a folder or s3://BUCKET"
+    )
+    parser.add_argument(
+        "--known",
+        metavar="DIR|URI",
+        help="orders.parquet and products.parquet with ids accepted before",
+    )
+    parser.add_argument("--run-id", help="with --input; by default the time of the start")
+    parser.add_argument(
+        "--memory-limit", metavar="SIZE", help="for DuckDB, such as 200MB (default 256MB)"
+    )
+    return parser.parse_args(argv)
+
+
+def main(
+    argv: Sequence[str] | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> int:
+    """Run the command line and return its exit code."""
+    arguments = _arguments(argv)
+    now = clock()
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        settings = Settings.from_env(os.environ, arguments.memory_limit)
+        with tempfile.TemporaryDirectory(prefix="validate-") as scratch:
+            work = Path(scratch)
+            if arguments.manifest:
+                delivery = Delivery.of_manifest(arguments.manifest, work / "incoming")
+            else:
+                run_id = arguments.run_id or f"local-{now:%Y%m%dT%H%M%SZ}"
+                delivery = Delivery.of_folder(arguments.input, run_id)
+            output = storage.place(arguments.output)
+            document = validate(
+                delivery,
+                output,
+                work=work,
+                known=storage.fetch_known(arguments.known, work / "known")
+                if arguments.known
+                else None,
+                settings=settings,
+                now=now,
+                progress=progress,
+            )
+    except SettingsError as error:
+        return _failed(error, code=2)
+    except (DeliveryError, ManifestError, SuiteError) as error:
+        return _failed(error, code=1)
+    except Exception as error:  # a container's last line must name the cause, whatever it is
+        return _failed(f"{type(error).__name__}: {error}", code=1)
+    summary.show(document, output)
+    return 0
+
+
+def _failed(error: object, *, code: int) -> int:
+    message = " ".join(str(error).split())
+    print(f"validate: {message}; no verdict was written", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # An orderly end makes duckdb's binding list 60 "leaked" types on stderr, after our last line.
+    os._exit(code)
