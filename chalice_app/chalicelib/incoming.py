@@ -5,7 +5,7 @@ uploaded under the same key since then stays, and the next run claims it.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -54,23 +54,36 @@ class Incoming:
         """List the landing folder, all pages of it, with version ids."""
         own = {self._settings.lock_key, self._settings.waiting_key}
         files, others = [], []
-        pages = self._s3.get_paginator("list_object_versions").paginate(
-            Bucket=self._settings.bucket, Prefix=self._settings.prefix
-        )
-        for page in pages:
-            for version in page.get("Versions", []):
-                if not version["IsLatest"]:
-                    continue
-                if version["Key"] not in own and dataset_of(version["Key"]):
-                    files.append(_file_version(version))
-                elif not version["Key"].endswith("/"):
-                    others.append(version["Key"])
+        for version in self._versions():
+            if not version["IsLatest"]:
+                continue
+            if version["Key"] not in own and dataset_of(version["Key"]):
+                files.append(_file_version(version))
+            elif not version["Key"].endswith("/"):
+                others.append(version["Key"])
         return Listing(
             files=tuple(files),
             unrecognised=tuple(key for key in others if key not in own),
             has_lock=self._settings.lock_key in others,
             has_waiting=self._settings.waiting_key in others,
         )
+
+    def remaining(self, files: Iterable[FileVersion]) -> tuple[FileVersion, ...]:
+        """Return those versions that have not left yet, overwritten ones among them."""
+        here = {
+            (version["Key"], version["VersionId"], version["ETag"].strip('"'))
+            for version in self._versions()
+        }
+        return tuple(
+            file for file in files if (file.key, file.version_id or "null", file.etag) in here
+        )
+
+    def _versions(self) -> Iterator[Any]:
+        pages = self._s3.get_paginator("list_object_versions").paginate(
+            Bucket=self._settings.bucket, Prefix=self._settings.prefix
+        )
+        for page in pages:
+            yield from page.get("Versions", [])
 
     def move(self, moves: Iterable[tuple[FileVersion, str]]) -> int:
         """Move each version to its key; return how many there were. Repeating it is harmless."""

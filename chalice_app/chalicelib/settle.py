@@ -78,11 +78,9 @@ class Settlement:
     def finish(self, run_id: str) -> dict[str, Any]:
         """Settle what is left of a run that has succeeded, and give the lock back."""
         manifest, verdict = self._manifest(run_id), self._verdict(run_id)
-        here = {(file.key, file.version_id, file.etag) for file in self._incoming.list().files}
+        left = set(self._incoming.remaining(manifest.files))
         moved = self._incoming.move(
-            (file, to)
-            for file, to in _destinations(manifest, verdict)
-            if (file.key, file.version_id, file.etag) in here
+            (file, to) for file, to in _destinations(manifest, verdict) if file in left
         )
         if any(
             file["dataset"] == "products" and file["status"] == "accepted"

@@ -1,0 +1,150 @@
+"""An embedded AWS for the trigger: a bucket and a state machine of its own for each test."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+
+from chalice_app.chalicelib.incoming import Incoming
+from chalice_app.chalicelib.landing import RunKeys
+from chalice_app.chalicelib.manifest import Manifest
+from chalice_app.chalicelib.settings import Settings
+from chalice_app.chalicelib.settle import Settlement
+from chalice_app.chalicelib.trigger import Trigger, read_manifest
+from localcloud.cloud import LocalCloud
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[boto3.Session]:
+    with LocalCloud.start(tmp_path_factory.mktemp("trigger")) as cloud:
+        yield cloud.session()
+
+
+@dataclass
+class Pipeline:
+    """The trigger on a real bucket; runs go on until ``finish`` or ``die`` ends them."""
+
+    s3: object
+    sfn: object
+    settings: Settings
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    later: timedelta = field(default_factory=timedelta)
+
+    def clock(self) -> datetime:
+        return self.now() + self.later
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger(self.s3, self.sfn, self.settings, self.clock)
+
+    @property
+    def settlement(self) -> Settlement:
+        return Settlement(self.s3, self.sfn, self.settings, self.clock)
+
+    @property
+    def incoming(self) -> Incoming:
+        return Incoming(self.s3, self.settings)
+
+    def upload(self, *names: str, body: bytes = b"x") -> None:
+        for name in names:
+            self.s3.put_object(Bucket=self.settings.bucket, Key=f"incoming/{name}", Body=body)
+
+    def upload_batch(self, tag: str = "") -> list[str]:
+        names = [f"orders_{tag}{n}.csv" for n in range(5)]
+        names += [f"order_items_{tag}{n}.csv" for n in range(5)] + [f"products_{tag}.csv"]
+        self.upload(*names, body=tag.encode() or b"x")
+        return names
+
+    def stored(self, prefix: str = "") -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.settings.bucket, Prefix=prefix
+        )
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def executions(self, status: str | None = None) -> list[str]:
+        """Return the names of the executions, oldest first."""
+        found = self.sfn.list_executions(stateMachineArn=self.settings.state_machine_arn)
+        return [
+            execution["name"]
+            for execution in reversed(found["executions"])
+            if status in {None, execution["status"]}
+        ]
+
+    def manifest(self, run_id: str) -> Manifest:
+        manifest = read_manifest(self.s3, self.settings.bucket, run_id)
+        assert manifest is not None
+        return manifest
+
+    def lock_owner(self) -> str | None:
+        if self.settings.lock_key not in self.stored("incoming/"):
+            return None
+        body = self.s3.get_object(Bucket=self.settings.bucket, Key=self.settings.lock_key)["Body"]
+        return json.loads(body.read())["run_id"]
+
+    def write_verdict(self, run_id: str, **status_of: str) -> None:
+        files = [
+            {
+                "key": file.key,
+                "name": file.name,
+                "dataset": file.dataset,
+                "status": status_of.get(file.name.removesuffix(".csv"), "accepted"),
+                "reason": None,
+                "detail": None,
+            }
+            for file in self.manifest(run_id).files
+        ]
+        rejected = all(file["status"] == "rejected" for file in files)
+        verdict = {
+            "run_id": run_id,
+            "outcome": "all_rejected" if rejected else "accepted",
+            "totals": {"files": len(files)},
+            "files": files,
+        }
+        self.s3.put_object(
+            Bucket=self.settings.bucket,
+            Key=RunKeys(run_id).verdict,
+            Body=json.dumps(verdict).encode(),
+        )
+
+    def die(self, run_id: str) -> None:
+        self.sfn.stop_execution(executionArn=self.settings.execution_arn(run_id))
+
+    def finish(self, run_id: str) -> None:
+        """End a run well: its inputs go to processed/, the lock is given back."""
+        self.write_verdict(run_id)
+        self.settlement.finish(run_id)
+        self.die(run_id)
+
+
+def new_pipeline(session: boto3.Session, **settings: object) -> Pipeline:
+    number = next(_numbers)
+    s3, sfn = session.client("s3"), session.client("stepfunctions")
+    bucket = f"trigger-{number}"
+    s3.create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": session.region_name}
+    )
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    machine = sfn.create_state_machine(
+        name=f"Machine{number}",
+        roleArn="arn:aws:iam::123456789012:role/local",
+        definition=json.dumps(
+            {"StartAt": "Run", "States": {"Run": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+        ),
+    )["stateMachineArn"]
+    return Pipeline(s3, sfn, Settings(bucket=bucket, state_machine_arn=machine, **settings))
+
+
+@pytest.fixture
+def pipeline(session: boto3.Session) -> Pipeline:
+    return new_pipeline(session)
+
+
+@pytest.fixture
+def pipeline_with(session: boto3.Session) -> Callable[..., Pipeline]:
+    return lambda **settings: new_pipeline(session, **settings)

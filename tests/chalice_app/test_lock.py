@@ -1,0 +1,103 @@
+"""The lock: one holder, and free in bounded time whatever dies."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chalice_app.chalicelib.executions import Executions
+from chalice_app.chalicelib.lock import Lock, RunLock
+from chalice_app.chalicelib.trigger import Busy, Start
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GRACE = timedelta(seconds=120)
+
+
+def lock_of(pipeline) -> RunLock:
+    executions = Executions(pipeline.sfn, pipeline.settings)
+    return RunLock(pipeline.s3, executions, pipeline.settings)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds_past_expiry", "held"),
+    [
+        ("RUNNING", -1, True),
+        ("RUNNING", 9999, True),
+        (None, -1, True),
+        (None, 0, False),
+        ("SUCCEEDED", -1, False),
+        ("FAILED", -1, False),
+        ("ABORTED", -1, False),
+        ("TIMED_OUT", -1, False),
+    ],
+)
+def test_a_lock_is_held_while_its_execution_runs_or_may_still_start(
+    *, status: str | None, seconds_past_expiry: int, held: bool
+) -> None:
+    lock = Lock(owner="o", run_id="r", acquired_at=NOON - GRACE, expires_at=NOON, etag="e")
+    assert lock.is_held(status, NOON + timedelta(seconds=seconds_past_expiry)) is held
+
+
+def test_of_fifty_takers_one_gets_a_free_lock_and_one_a_stale_one(pipeline) -> None:
+    for now in (NOON, NOON + GRACE):
+        with ThreadPoolExecutor(16) as pool:
+            taken = list(
+                pool.map(lambda n, now=now: lock_of(pipeline).acquire(f"r{n}", now), range(50))
+            )
+        assert Counter(lock is not None for lock in taken) == {True: 1, False: 49}
+
+
+def test_a_lock_whose_lambda_died_before_starting_the_run_is_free_after_its_grace(
+    pipeline,
+) -> None:
+    pipeline.upload_batch()
+    assert lock_of(pipeline).acquire("never-started", pipeline.clock()) is not None
+    pipeline.later = timedelta(seconds=60)
+    assert isinstance(pipeline.trigger.tick(), Busy)
+    pipeline.later = timedelta(seconds=121)
+    assert isinstance(pipeline.trigger.tick(), Start)
+
+
+def test_a_run_that_was_aborted_unheard_loses_its_lock_at_the_next_tick(pipeline) -> None:
+    pipeline.upload_batch()
+    first = pipeline.trigger.check()
+    assert isinstance(pipeline.trigger.tick(), Busy)
+    pipeline.die(first.run_id)
+    second = pipeline.trigger.tick()
+    assert isinstance(second, Start)
+    assert second.run_id == f"{first.run_id}-2"
+    assert pipeline.lock_owner() == second.run_id
+
+
+def test_a_run_never_releases_a_lock_that_is_another_runs(pipeline) -> None:
+    lock = lock_of(pipeline)
+    assert lock.acquire("mine", NOON) is not None
+    assert lock.release("other") is False
+    assert pipeline.lock_owner() == "mine"
+    assert lock.release("mine") is True
+    assert pipeline.lock_owner() is None
+    assert lock.release("mine") is False
+
+
+def test_the_run_itself_gets_the_lock_that_its_trigger_took(pipeline) -> None:
+    lock = lock_of(pipeline)
+    taken = lock.acquire("mine", NOON)
+    assert lock.acquire("mine", NOON) is None
+    assert lock.ensure("mine", NOON) == taken
+    assert lock.ensure("other", NOON) is None
+
+
+def test_a_lock_object_that_is_no_lock_is_taken_over(pipeline) -> None:
+    pipeline.upload_batch()
+    pipeline.upload("pipeline.lock", body=b"touched by hand")
+    assert isinstance(pipeline.trigger.check(), Start)
+
+
+def test_a_start_that_fails_gives_the_lock_back(pipeline_with, monkeypatch) -> None:
+    pipeline = pipeline_with()
+    pipeline.upload_batch()
+    pipeline.sfn.delete_state_machine(stateMachineArn=pipeline.settings.state_machine_arn)
+    with pytest.raises(pipeline.sfn.exceptions.StateMachineDoesNotExist):
+        pipeline.trigger.check()
+    assert pipeline.lock_owner() is None

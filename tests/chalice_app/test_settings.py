@@ -1,0 +1,48 @@
+from datetime import timedelta
+
+import pytest
+
+from chalice_app.chalicelib.settings import Settings, SettingsError
+
+ENV = {
+    "S3_BUCKET": "shop",
+    "STEP_FUNCTION_ARN": "arn:aws:states:eu-north-1:123456789012:stateMachine:ECommercePipeline",
+}
+
+
+def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> None:
+    settings = Settings.from_env(ENV)
+    assert (settings.min_order_files, settings.min_item_files, settings.min_product_files) == (
+        5,
+        5,
+        1,
+    )
+    assert settings.force_after == timedelta(minutes=30)
+    assert settings.max_batch_files == 500
+    assert (settings.prefix, settings.lock_key) == ("incoming/", "incoming/pipeline.lock")
+    assert settings.waiting_key == "incoming/threshold_not_met_timestamp.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_BUCKET", ""),
+        ("STEP_FUNCTION_ARN", ""),
+        ("STEP_FUNCTION_ARN", "ECommercePipeline"),
+        ("MIN_ORDER_FILES", "five"),
+        ("MIN_ITEM_FILES", "-1"),
+        ("MIN_PRODUCT_FILES", "1.5"),
+        ("FORCE_PROCESS_AFTER_MINUTES", "half an hour"),
+        ("FORCE_PROCESS_AFTER_MINUTES", "nan"),
+        ("MAX_BATCH_FILES", "all"),
+    ],
+)
+def test_an_unusable_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({**ENV, name: value})
+
+
+def test_an_execution_has_the_state_machines_arn_and_the_runs_name() -> None:
+    assert Settings.from_env(ENV).execution_arn("r-1") == (
+        "arn:aws:states:eu-north-1:123456789012:execution:ECommercePipeline:r-1"
+    )
