@@ -326,8 +326,10 @@ def _insert(
     cleaned = [f"nullif({trim.format(name)}, '') AS {name}_text" for name in dataset.column_names]
     if "_line" in cells:
         place = "_line::BIGINT AS _line, _lines::INTEGER AS _lines"
+        longest = 4 * datasets.MAX_ROW_BYTES  # checked before; quotes are doubled since
     else:
         place = "row_number() OVER () + 1 AS _line, 1 AS _lines"
+        longest = datasets.MAX_ROW_BYTES
     required = [f"{column.name} IS NULL" for column in dataset.columns if column.required]
     statement = f"""
         INSERT INTO {dataset.name}
@@ -340,7 +342,7 @@ def _insert(
                     FROM read_csv($path, columns={dict.fromkeys(cells, "VARCHAR")},
                                   header=true, auto_detect=false, delim=',', quote='"',
                                   escape='"', strict_mode=true,
-                                  max_line_size={4 * datasets.MAX_ROW_BYTES})))
+                                  max_line_size={longest})))
         """  # noqa: S608  # every name in it is one of datasets.py's
     inserted = cursor.execute(statement, {"path": str(path)}).fetchall()
     return int(inserted[0][0])

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from spark_jobs import engine, jvm, transform
+from spark_jobs import compute, engine, jvm, transform
 from spark_jobs.errors import EngineError
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _, _, staged = transform.read_and_stage(Path(folders[0]), Path(scratch))
             try:
                 with engine.jvm_session(small=True, archive=unfinished) as spark:
-                    transform.run(spark, staged)
+                    compute.run(spark, staged)
             except EngineError as error:
                 print(f"no class archive: {error}", file=sys.stderr)
                 return 1

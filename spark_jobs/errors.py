@@ -2,12 +2,27 @@
 
 TransformError
 ├── EngineError      the engine cannot be had or did not start
-└── KpiOverflowError a KPI is larger than its column
+├── KpiOverflowError a KPI is larger than its column
+├── RunError         a run's manifest, verdict or accepted rows can't be used
+├── SettingsError    a setting is missing
+└── PublishError     DynamoDB does not hold what was written
 """
 
 
 class TransformError(Exception):
     """Base of the errors whose message is for the user."""
+
+
+class RunError(TransformError):
+    """A run's manifest, verdict or accepted rows can't be used."""
+
+
+class SettingsError(TransformError):
+    """A setting is missing; the message names it."""
+
+
+class PublishError(TransformError):
+    """DynamoDB does not hold what was written."""
 
 
 class EngineError(TransformError):

@@ -10,133 +10,105 @@ tables and what was left out, and writes to the output folder
     order_kpis.csv, order_kpis.jsonl         one row per order_date
     rejected.csv                             file, line, reasons and raw text of what was left out
 
+In the pipeline's container it takes a run that has been validated and writes to DynamoDB:
+
+    python -m spark_jobs.transform --manifest s3://BUCKET/runs/RUN/manifest.json
+
+with the tables' names in CATEGORY_KPIS_TABLE and ORDER_KPIS_TABLE, and the engine in ENGINE.
+
 Exit codes: 0 done (rejected.csv tells what was left out), 1 failed, 2 nothing to work on: wrong
-options, no such folder, or no readable file of orders, order items or products.
+options, a missing setting, no such folder, or no readable file of orders, order items or
+products.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import duckdb
-import pyarrow as pa
-from pyspark.sql import SparkSession
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from delivery import identity, leftovers, reader
 from delivery.datasets import DATASETS
 from delivery.leftovers import Leftover
 from delivery.reader import DeliveryError, FileReading
-from spark_jobs import engine, kpis, report
-from spark_jobs.errors import KpiOverflowError, TransformError
+from spark_jobs import engine, report
+from spark_jobs.compute import Staged, compute, stage
+from spark_jobs.errors import SettingsError, TransformError
 
 EXIT_FAILED: Final = 1
 EXIT_NOTHING_TO_DO: Final = 2
 
 
-class Kpis(NamedTuple):
-    """Both tables, sorted by their keys, with the columns of kpis.CATEGORY_KPIS and ORDER_KPIS."""
-
-    category: pa.Table
-    daily: pa.Table
-
-
-class Staged(NamedTuple):
-    """Parquet files of the rows that count: one per input of the KPI functions."""
-
-    orders: Path
-    lines: Path
-    products: Path
-
-    @property
-    def bytes(self) -> int:
-        return sum(path.stat().st_size for path in self)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    progress, screen = Console(stderr=True, highlight=False), report.screen()
+    progress = Console(stderr=True, highlight=False)
     try:
         choice = engine.choose(options.engine)
         if choice.note is not None:
             progress.print(choice.note)
         with tempfile.TemporaryDirectory(prefix="shop-kpis-") as scratch:
-            readings, left_out, staged = read_and_stage(options.input, Path(scratch))
-            for reading in readings:
-                if reading.status == "rejected":
-                    progress.print(f"{reading.file.name}: {reading.reason}: {reading.detail}")
-            _insist_on_every_dataset(options.input, readings)
-            computed = compute(
-                staged,
-                choice,
-                start=options.start,
-                end=options.end,
-                explain_plan=options.explain_plan,
-            )
-        options.output.mkdir(parents=True, exist_ok=True)
-        report.write(computed.category, options.output / "category_kpis")
-        report.write(computed.daily, options.output / "order_kpis")
-        leftovers.write(left_out, options.output / "rejected.csv")
-    except DeliveryError as error:
-        progress.print(f"error: {error}", style="red")
+            if options.manifest is not None:
+                _transform_run(options, choice, Path(scratch), progress)
+            else:
+                _transform_folder(options, choice, Path(scratch), progress)
+    except (DeliveryError, SettingsError) as error:
+        progress.print(f"error: {error}", style="red", soft_wrap=True)
         return EXIT_NOTHING_TO_DO
-    except (TransformError, OSError, duckdb.Error) as error:
-        progress.print(f"error: {error}", style="red")
+    except (TransformError, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
+        progress.print(f"error: {error}", style="red", soft_wrap=True)
         return EXIT_FAILED
-    report.show(screen, computed.category, computed.daily)
-    report.show_left_out(screen, readings, left_out, options.output)
     return 0
 
 
-def compute(
-    staged: Staged,
-    choice: engine.Choice,
-    *,
-    start: date | None = None,
-    end: date | None = None,
-    explain_plan: bool = False,
-) -> Kpis:
-    """Run the KPI functions on an engine; see :func:`run`.
+def _transform_folder(
+    options: argparse.Namespace, choice: engine.Choice, scratch: Path, progress: Console
+) -> None:
+    readings, left_out, staged = read_and_stage(options.input, scratch)
+    for reading in readings:
+        if reading.status == "rejected":
+            progress.print(
+                f"{reading.file.name}: {reading.reason}: {reading.detail}", soft_wrap=True
+            )
+    _insist_on_every_dataset(options.input, readings)
+    category, daily = compute(
+        staged,
+        choice,
+        start=options.start,
+        end=options.end,
+        explain_plan=options.explain_plan,
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    report.write(category, options.output / "category_kpis")
+    report.write(daily, options.output / "order_kpis")
+    leftovers.write(left_out, options.output / "rejected.csv")
+    screen = report.screen()
+    report.show(screen, category, daily)
+    report.show_left_out(screen, readings, left_out, options.output)
 
-    Raises:
-        EngineError: the engine did not start.
-        KpiOverflowError: a sum does not fit its column.
-    """
-    with engine.session(choice.engine, input_bytes=staged.bytes) as spark:
-        return run(spark, staged, start=start, end=end, explain_plan=explain_plan)
 
+def _transform_run(
+    options: argparse.Namespace, choice: engine.Choice, scratch: Path, progress: Console
+) -> None:
+    import boto3  # only the pipeline needs it: 0.1 s of every local run
 
-def run(
-    spark: SparkSession,
-    staged: Staged,
-    *,
-    start: date | None = None,
-    end: date | None = None,
-    explain_plan: bool = False,
-) -> Kpis:
-    """Run the KPI functions in a session and fetch both results.
+    from spark_jobs import run
 
-    ``start`` and ``end`` keep only the orders of these dates, both included.
-
-    Raises:
-        KpiOverflowError: a sum does not fit its column.
-    """
-    orders, lines, products = (spark.read.parquet(str(path)) for path in staged)
-    orders = kpis.between(orders, start, end)
-    results = kpis.category_kpis(orders, lines, products), kpis.order_kpis(orders, lines)
-    if explain_plan:
-        for result in results:
-            result.explain()
-    category, daily = (result.toArrow() for result in results)
-    for name, table in (("CategoryKPIs", category), ("OrderKPIs", daily)):
-        _insist_on_values(name, table)
-    return Kpis(
-        category.sort_by([("category", "ascending"), ("order_date", "ascending")]),
-        daily.sort_by("order_date"),
+    tables = run.tables_from_env(os.environ)
+    run.transform_run(
+        run.RunStore.open(options.manifest, boto3.client("s3")),
+        boto3.client("dynamodb"),
+        tables,
+        choice,
+        now=datetime.now(UTC),
+        scratch=scratch,
+        progress=progress.print,
     )
 
 
@@ -155,36 +127,11 @@ def read_and_stage(folder: Path, scratch: Path) -> tuple[list[FileReading], list
         return readings, left_out, stage(connection, scratch)
 
 
-def stage(connection: duckdb.DuckDBPyConnection, folder: Path) -> Staged:
-    """Write the current orders, lines and products of a connection as Parquet into a folder."""
-    staged = Staged(
-        folder / "orders.parquet", folder / "lines.parquet", folder / "products.parquet"
-    )
-    for view, path in zip(
-        ("current_orders", "current_lines", "current_products"), staged, strict=True
-    ):
-        # Read once, from this disk, at once: neither compressing nor a dictionary pays.
-        connection.execute(
-            f"COPY (FROM {view}) TO '{path}'"
-            " (FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1)"
-        )
-    return staged
-
-
 def _insist_on_every_dataset(folder: Path, readings: Sequence[FileReading]) -> None:
     for name in DATASETS:
         if not any(r.file.dataset == name and r.status == "read" for r in readings):
             raise DeliveryError(
                 f"{folder}: no readable {name}*.csv in it; KPIs need orders, order_items, products"
-            )
-
-
-def _insist_on_values(name: str, table: pa.Table) -> None:
-    for column in table.column_names:
-        if table[column].null_count:
-            raise KpiOverflowError(
-                f"{name}.{column}: {table[column].null_count} value(s) larger than"
-                f" {table.schema.field(column).type} holds; look for absurd prices or quantities"
             )
 
 
@@ -196,17 +143,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", type=Path, metavar="DIR", help="folder of CSV files")
+    source.add_argument("--manifest", metavar="URI", help="manifest of a validated run in S3")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="DIR", help="folder of CSV files"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+        "--output", type=Path, default=Path("out"), metavar="DIR", help="folder to write to (out)"
     )
     parser.add_argument(
         "--engine",
         choices=engine.ENGINES,
-        default="auto",
-        help="auto (default): spark where Java 17 is found, else sail; "
+        default=os.environ.get("ENGINE", "auto"),
+        help="auto (default, or ENGINE): spark where Java 17 is found, else sail; "
         "SPARK_REMOTE=sc://… makes spark a Spark Connect client",
     )
     parser.add_argument(

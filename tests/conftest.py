@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spark_jobs import compute as kpi_tables
 from spark_jobs import engine, jvm, transform
 from tests import oracle
 
@@ -80,5 +81,5 @@ def _open_session(name: engine.EngineName) -> None:
 def _compute(folder: Path) -> oracle.Tables:
     with tempfile.TemporaryDirectory() as scratch:
         _, _, staged = transform.read_and_stage(folder, Path(scratch))
-        category, daily = transform.run(_STATE["spark"], staged)
+        category, daily = kpi_tables.run(_STATE["spark"], staged)
     return oracle.Tables(category.to_pylist(), daily.to_pylist())

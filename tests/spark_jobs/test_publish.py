@@ -1,0 +1,177 @@
+"""What DynamoDB holds after publishing, on an embedded DynamoDB."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import boto3
+import pyarrow as pa
+import pytest
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+from spark_jobs import publish
+from spark_jobs.errors import PublishError
+from spark_jobs.publish import Stamp, Tables
+
+TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs")
+NOW = datetime(2025, 3, 9, 12, tzinfo=UTC)
+DAY = date(2025, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def dynamodb(endpoint: str):
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="eu-north-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # the embedded DynamoDB takes any
+    )
+    for table, keys in (
+        (TABLES.category_kpis, ("category", "order_date")),
+        (TABLES.order_kpis, ("order_date",)),
+    ):
+        client.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in keys],
+            KeySchema=[
+                {"AttributeName": k, "KeyType": t}
+                for k, t in zip(keys, ("HASH", "RANGE"), strict=False)
+            ],
+        )
+    yield client
+    for table in (TABLES.category_kpis, TABLES.order_kpis):
+        client.delete_table(TableName=table)
+    client.close()
+
+
+def stamp(version: int) -> Stamp:
+    return Stamp(run_id=f"run-{version}", ledger_version=version, computed_at=NOW)
+
+
+def days(version: int, *categories: str, revenue: str = "12.30", day: date = DAY):
+    money = pa.decimal128(28, 2)
+    category = pa.table(
+        {
+            "category": pa.array(categories, pa.string()),
+            "order_date": pa.array([day] * len(categories), pa.date32()),
+            "daily_revenue": pa.array([Decimal(revenue)] * len(categories), money),
+            "order_count": pa.array([2] * len(categories), pa.int64()),
+        }
+    )
+    daily = pa.table(
+        {
+            "order_date": pa.array([day], pa.date32()),
+            "total_orders": pa.array([3], pa.int64()),
+            "total_revenue": pa.array([Decimal(revenue)], money),
+        }
+    )
+    return publish.to_days(category, daily, stamp(version))
+
+
+def scan(dynamodb, table: str) -> list[dict]:
+    items = dynamodb.scan(TableName=table)["Items"]
+    return [dict(publish._deserialised(item)) for item in items]
+
+
+def test_items_carry_exact_decimals_iso_dates_and_their_run(dynamodb) -> None:
+    done = publish.publish(
+        days(1, "Books", revenue="99999999999999999999999999.99"), dynamodb, TABLES, stamp(1)
+    )
+    assert (done.items, done.deleted, done.superseded) == (2, 0, [])
+    assert scan(dynamodb, "CategoryKPIs") == [
+        {
+            "category": "Books",
+            "order_date": "2025-03-01",
+            "daily_revenue": Decimal("99999999999999999999999999.99"),
+            "order_count": Decimal(2),
+            "run_id": "run-1",
+            "ledger_version": Decimal(1),
+            "computed_at": "2025-03-09T12:00:00+00:00",
+        }
+    ]
+    assert scan(dynamodb, "OrderKPIs")[0]["categories"] == {"Books"}
+
+
+def test_publishing_again_changes_nothing(dynamodb) -> None:
+    for _ in range(2):
+        publish.publish(days(1, "Books", "Toys"), dynamodb, TABLES, stamp(1))
+    assert len(scan(dynamodb, "CategoryKPIs")) == 2
+
+
+def test_a_category_that_a_date_no_longer_has_is_deleted(dynamodb) -> None:
+    publish.publish(days(1, "Books", "Toys"), dynamodb, TABLES, stamp(1))
+    publish.publish(days(1, "Toys", day=date(2025, 3, 2)), dynamodb, TABLES, stamp(1))
+    done = publish.publish(days(2, "Books"), dynamodb, TABLES, stamp(2))
+    assert done.deleted == 1
+    assert sorted((i["category"], i["order_date"]) for i in scan(dynamodb, "CategoryKPIs")) == [
+        ("Books", "2025-03-01"),
+        ("Toys", "2025-03-02"),
+    ]
+
+
+def test_an_older_version_leaves_every_item_of_a_newer_date_alone(dynamodb) -> None:
+    publish.publish(days(5, "Books", revenue="5.00"), dynamodb, TABLES, stamp(5))
+    done = publish.publish(days(4, "Books", "Toys", revenue="4.00"), dynamodb, TABLES, stamp(4))
+    assert done.superseded == ["2025-03-01"]
+    assert [(i["category"], i["daily_revenue"]) for i in scan(dynamodb, "CategoryKPIs")] == [
+        ("Books", Decimal("5.00"))
+    ]
+    assert scan(dynamodb, "OrderKPIs")[0]["ledger_version"] == 5
+
+
+def test_a_date_with_more_categories_than_a_transaction_holds_is_written_whole(dynamodb) -> None:
+    names = [f"category {n:03}" for n in range(2 * publish.MAX_ACTIONS + 5)]
+    done = publish.publish(days(1, *names), dynamodb, TABLES, stamp(1))
+    assert done.items == len(names) + 1
+    assert sorted(i["category"] for i in scan(dynamodb, "CategoryKPIs")) == names
+
+
+class Interfering:
+    """A DynamoDB client whose calls go through, but for what a test lets go wrong."""
+
+    def __init__(self, client, conflicts: int = 0, lost: str = "") -> None:
+        self._client, self._conflicts, self._lost = client, conflicts, lost
+
+    def transact_write_items(self, **request):
+        if self._conflicts:
+            self._conflicts -= 1
+            raise ClientError(
+                {
+                    "Error": {"Code": "TransactionCanceledException"},
+                    "CancellationReasons": [{"Code": "TransactionConflict"}],
+                },
+                "TransactWriteItems",
+            )
+        return self._client.transact_write_items(**request)
+
+    def batch_get_item(self, **request):
+        if self._lost:
+            self._client.delete_item(
+                TableName="CategoryKPIs",
+                Key={"category": {"S": self._lost}, "order_date": {"S": "2025-03-01"}},
+            )
+        return self._client.batch_get_item(**request)
+
+
+def test_a_conflicting_transaction_is_tried_again(dynamodb) -> None:
+    publish.publish(days(1, "Books"), Interfering(dynamodb, conflicts=3), TABLES, stamp(1))
+    assert len(scan(dynamodb, "CategoryKPIs")) == 1
+
+
+def test_an_item_that_is_not_there_afterwards_fails_the_run_with_the_counts(dynamodb) -> None:
+    with pytest.raises(PublishError, match=r"3 items were written, 2 are there"):
+        publish.publish(
+            days(1, "Books", "Toys"), Interfering(dynamodb, lost="Toys"), TABLES, stamp(1)
+        )
