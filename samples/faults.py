@@ -11,7 +11,7 @@ from delivery.datasets import MAX_ROW_BYTES, ORDER_ITEMS, ORDERS, PRODUCTS, Data
 
 Values = Mapping[str, str]
 
-_TOO_LONG: Final = 5 * MAX_ROW_BYTES
+_TOO_LONG: Final = MAX_ROW_BYTES + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
