@@ -70,8 +70,12 @@ def load_suite(path: Path) -> gx.ExpectationSuite:
         raise SuiteError(f"{path}: not a suite of expectations: {error}") from error
     if not wanted:
         raise SuiteError(f"{path}: has no expectations and would pass anything; restore its rules")
-    for expectation in wanted:
-        rule_of(expectation, source=path)
+    reasons = [rule_of(expectation, source=path).reason for expectation in wanted]
+    if twice := {reason for reason in reasons if reasons.count(reason) > 1}:
+        raise SuiteError(
+            f"{path}: {', '.join(sorted(twice))} is the reason of more than one expectation;"
+            " failing rows could not be told apart: name each its own"
+        )
 
     suite = gx.ExpectationSuite(**document)
     if len(suite.expectations) != len(wanted):
@@ -86,7 +90,8 @@ def load_suite(path: Path) -> gx.ExpectationSuite:
                 f"{path}: {expectation['meta']['reason']} was loaded as {held}; check its kwargs"
             )
         # Data Docs show the description in place of the bare query.
-        loaded.description = expectation["meta"]["explanation"]
+        meta = expectation["meta"]
+        loaded.description = f"{meta['reason']}: {meta['explanation']}"
     return suite
 
 

@@ -24,7 +24,7 @@ from delivery.datasets import DATASETS
 from delivery.reader import FileReading
 
 from . import verdict
-from .rules import Outcome, SuiteError
+from .rules import Outcome, Rule, SuiteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +251,9 @@ def file_facts(
     ]
 
 
-def warnings(
-    connection: duckdb.DuckDBPyConnection, explanations: Mapping[str, str]
-) -> list[verdict.Warning]:
-    """List what should be looked at in files and rows that are accepted all the same.
-
-    ``explanations`` maps a reason to the sentence that goes with it.
-    """
+def warnings(connection: duckdb.DuckDBPyConnection, rules: Iterable[Rule]) -> list[verdict.Warning]:
+    """List what should be looked at in files and rows that are accepted all the same."""
+    explanations = {rule.reason: rule.explanation for rule in rules}
     found = connection.execute(
         """
         SELECT reason, dataset, name, count(*) FROM failing JOIN files USING (_file)

@@ -30,13 +30,17 @@ class SuiteError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One expectation, as its suite's file has it."""
+    """One expectation, as its suite's file has it.
+
+    ``rows_of`` names the dataset of the failing rows where it is not the suite's.
+    """
 
     type: str
     reason: str
     effect: Effect
     severity: str
     explanation: str
+    rows_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ def rule_of(expectation: Mapping[str, Any], *, source: Path) -> Rule:
             effect=meta["effect"],
             severity=expectation["severity"],
             explanation=meta["explanation"],
+            rows_of=meta.get("rows_of"),
         )
     except KeyError as missing:
         raise SuiteError(

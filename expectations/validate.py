@@ -29,7 +29,7 @@ from delivery import reader
 from delivery.datasets import DATASETS
 from delivery.reader import DeliveryError, FileReading, LandedFile
 
-from . import judgement, quarantine, storage, summary, verdict
+from . import data_docs, judgement, quality_history, quarantine, storage, summary, verdict
 from .rules import SUITES, SuiteError
 
 Progress = Callable[[str], None]
@@ -112,6 +112,7 @@ def validate(
         SuiteError: the rules could not be loaded or computed.
     """
     keys = RunKeys(delivery.run_id)
+    history = _history(output, progress)
     with (
         duckdb.connect(
             work / "delivery.duckdb",
@@ -131,13 +132,14 @@ def validate(
         # Only now: the reader tells a row's line by the order of rows.
         connection.execute("SET preserve_insertion_order = false")
 
-        judgement.prepare(connection, readings, typical_rows={}, known=known)
+        judgement.prepare(connection, readings, typical_rows=history.typical_rows(), known=known)
         checks = gx.Checks(connection)
-        explanations: dict[str, str] = {}
+        runs = []
         for step in judgement.STEPS:
             judgement.prepare_step(connection, step)
+            suite = gx.load_suite(suites / f"{step.suite}.json")
             run = checks.run(
-                gx.load_suite(suites / f"{step.suite}.json"),
+                suite,
                 table=step.table,
                 parameters={"latest_order_date": (now.date() + timedelta(days=1)).isoformat()},
                 run_id=delivery.run_id,
@@ -151,7 +153,7 @@ def validate(
                     readings,
                     max_bad_row_percent=settings.max_bad_row_percent,
                 )
-            explanations |= {o.rule.reason: o.rule.explanation for o in run.outcomes}
+            runs.append((suite, step.table, run))
             failed = sum(not outcome.success for outcome in run.outcomes)
             progress(f"{step.suite}: {failed} of {len(run.outcomes)} expectations failed")
 
@@ -164,6 +166,7 @@ def validate(
                 max_bad_row_percent=settings.max_bad_row_percent,
             )
         ]
+        rules = [(suite.name, o.rule) for suite, _, run in runs for o in run.outcomes]
         results = work / "results"
         accepted = {
             dataset: keys.accepted(dataset)
@@ -176,11 +179,14 @@ def validate(
             run_id=delivery.run_id,
             created_at=now,
             files=files,
-            warnings=judgement.warnings(connection, explanations),
+            warnings=judgement.warnings(connection, [rule for _, rule in rules]),
             accepted=accepted,
             quarantined_rows=f"{keys.quarantined_rows}.csv" if bad else None,
-            data_docs=None,
+            data_docs=data_docs.page_of_run(delivery.run_id),
         )
+        quality_history.write(connection, rules, results, run_id=delivery.run_id, run_time=now)
+
+    data_docs.write_site(results, verdict=document, run_time=now, runs=runs, history=history)
 
     _set_aside(document, readings, results, keys)
     produced = [path for path in sorted(results.rglob("*")) if path.is_file()]
@@ -190,6 +196,15 @@ def validate(
     last.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     output.put(last, keys.verdict)
     return document
+
+
+def _history(output: storage.Place, progress: Progress) -> data_docs.History:
+    try:
+        return data_docs.History.from_json(output.get(data_docs.HISTORY))
+    except data_docs.HistoryError as error:
+        # Bad news for the index page only: not worth a delivery.
+        progress(f"{error}; the list of runs starts anew")
+        return data_docs.History()
 
 
 def _set_aside(
