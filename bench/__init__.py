@@ -1,0 +1,1 @@
+"""How the two containers' jobs compare with the same work done by other means."""
