@@ -51,7 +51,7 @@ _processes: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def install(home: Path) -> None:
-    """Patch moto; tasks write their output to ``home``/tasks/<task id>.log."""
+    """Patch moto; ``home``/tasks has <task id>.log and <task id>.pid of every task."""
     logs = home / "tasks"
     logs.mkdir(parents=True, exist_ok=True)
     ecs.Task = _process_task(logs)  # type: ignore[misc]
@@ -126,6 +126,7 @@ def _process_task(logs: Path) -> type[ecs.Task]:
                 self._process = start(
                     container, overrides.get(container["name"], {}), self.task_arn, output
                 )
+            (logs / f"{self.id}.pid").write_text(str(self._process.pid), encoding="ascii")
             _processes[self.task_arn] = self._process
             self._reflect()
 

@@ -68,6 +68,8 @@ def _send_to_functions(home: Path) -> None:
     send_to_others = Rule.send_to_targets
 
     def send_to_targets(self: Rule, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001,FBT002 - moto's signature
+        if self.state != "ENABLED":
+            return
         functions = [target for target in self.targets if ":lambda:" in target["Arn"]]
         if not functions:
             send_to_others(self, original_event, transform_input)
@@ -90,7 +92,7 @@ def _announce_ends() -> None:
                 "executionArn": execution.exec_arn,
                 "stateMachineArn": execution.state_machine.arn,
                 "name": execution.name,
-                "status": str(execution.exec_status),
+                "status": execution.status,
             },
             [execution.exec_arn],
         )

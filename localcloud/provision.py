@@ -21,6 +21,22 @@ STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
 STATE_MACHINE: Final = "ECommercePipeline"
 _ROLE: Final = "arn:aws:iam::{account}:role/local"
+# What infra/ has to supply for the state machine.
+PLACEHOLDERS: Final = frozenset(
+    {
+        "BucketName",
+        "TopicArn",
+        "RecountFilesFunction",
+        "ReadVerdictFunction",
+        "FinishRunFunction",
+        "EcsCluster",
+        "ValidatorTaskDefinition",
+        "TransformerTaskDefinition",
+        "SubnetIds",
+        "SecurityGroupIds",
+        "AssignPublicIp",
+    }
+)
 # Lambda function → its handler in app.py.
 FUNCTIONS: Final = {
     "CheckFileThreshold": "check_file_threshold",

@@ -36,8 +36,9 @@ def main() -> None:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    # One line per request would be most of the log.
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    # One line per request and per client would be most of the log.
+    for name in ("werkzeug", "botocore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     serve(arguments.home.resolve(), arguments.port, arguments.region, arguments.time_scale)
 
 

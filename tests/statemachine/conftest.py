@@ -1,0 +1,206 @@
+"""The shipped state machine, provisioned whole, with two small programs as its tasks."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from localcloud.cloud import LocalCloud
+from localcloud.provision import Plan, Stack, provision
+
+STANDINS = Path(__file__).parent / "standins"
+# 300 s become 1 s: the wait, the schedule; the retries' 30 s and 60 s a fifth of that.
+TIME_SCALE = 1 / 300
+# 30 minutes at that scale.
+FORCE_AFTER_MINUTES = "0.1"
+
+
+@dataclass
+class Shop:
+    """What a person with the AWS console would do and see."""
+
+    cloud: LocalCloud
+    stack: Stack
+    session: boto3.Session
+    before: tuple[str, ...] = ()
+    uploads: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.s3 = self.session.client("s3")
+        self.sfn = self.session.client("stepfunctions")
+        self.table = self.session.resource("dynamodb").Table("OrderKPIs")
+
+    def deliver(self, orders: int = 5, items: int = 5, products: int = 1, tag: str = "") -> None:
+        for n in range(orders):
+            self.put(
+                f"orders_{tag}{n}.csv", f"order_id,order_date\n{tag}{n},2025-01-0{n % 9 + 1}\n"
+            )
+        for n in range(items):
+            self.put(f"order_items_{tag}{n}.csv", f"order_id,product_id\n{tag}{n},p\n")
+        for n in range(products):
+            self.put(f"products_{tag}{n}.csv", f"product_id,category\np{tag}{n},c\n")
+
+    def put(self, name: str, text: str) -> None:
+        self.s3.put_object(Bucket=self.stack.bucket, Key=f"incoming/{name}", Body=text.encode())
+
+    def tell(self, task: str, order: str) -> None:
+        """Tell a stand-in to ``crash``, to ``sleep N``, or to go ``on``."""
+        self.s3.put_object(Bucket=self.stack.bucket, Key=f"control/{task}", Body=order.encode())
+
+    def schedule(self, state: str) -> None:
+        events = self.session.client("events")
+        (events.enable_rule if state == "on" else events.disable_rule)(Name="schedule")
+
+    def end_events(self, state: str) -> None:
+        events = self.session.client("events")
+        (events.enable_rule if state == "on" else events.disable_rule)(Name="ended")
+
+    def stored(self, prefix: str = "") -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.stack.bucket, Prefix=prefix
+        )
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def names(self, prefix: str) -> list[str]:
+        return sorted(key.rsplit("/", 1)[-1] for key in self.stored(prefix) if key.endswith(".csv"))
+
+    def locked(self) -> bool:
+        return "incoming/pipeline.lock" in self.stored("incoming/")
+
+    def executions(self, status: str | None = None) -> list[str]:
+        found = self.sfn.list_executions(stateMachineArn=self.stack.state_machine_arn)
+        return [
+            execution["executionArn"]
+            for execution in reversed(found["executions"])
+            if status in {None, execution["status"]}
+        ]
+
+    def status(self, arn: str) -> str:
+        return self.sfn.describe_execution(executionArn=arn)["status"]
+
+    def states(self, arn: str) -> list[str]:
+        history = self.sfn.get_execution_history(executionArn=arn)["events"]
+        return [
+            event["stateEnteredEventDetails"]["name"]
+            for event in history
+            if "stateEnteredEventDetails" in event
+        ]
+
+    def start(self, document: dict[str, Any]) -> str:
+        return self.sfn.start_execution(
+            stateMachineArn=self.stack.state_machine_arn, input=json.dumps(document)
+        )["executionArn"]
+
+    def ended(
+        self, count: int = 1, *, known: tuple[str, ...] = (), within: float = 40
+    ) -> list[str]:
+        """Wait until that many executions, beside the known ones, have ended; return them."""
+
+        def seen() -> list[str]:
+            found = self.sfn.list_executions(stateMachineArn=self.stack.state_machine_arn)
+            return [
+                execution["executionArn"]
+                for execution in reversed(found["executions"])
+                if execution["status"] != "RUNNING" and execution["executionArn"] not in known
+            ]
+
+        wait_for(lambda: len(seen()) >= count, within)
+        return seen()
+
+    def in_state(self, name: str, *, within: float = 20) -> str:
+        """Wait until an execution is in that state; return it."""
+
+        def found() -> list[str]:
+            return [arn for arn in self.executions("RUNNING") if self.states(arn)[-1:] == [name]]
+
+        wait_for(lambda: bool(found()), within)
+        return found()[0]
+
+    def kill_task(self) -> None:
+        """SIGKILL the newest task that runs."""
+        files = sorted(
+            (self.cloud.home / "tasks").glob("*.pid"), key=lambda path: path.stat().st_mtime
+        )
+        os.killpg(int(files[-1].read_text()), signal.SIGKILL)
+
+    def messages(self) -> list[str]:
+        sqs, found = self.session.client("sqs"), []
+        while batch := sqs.receive_message(
+            QueueUrl=self.stack.messages_url, MaxNumberOfMessages=10
+        ).get("Messages"):
+            for message in batch:
+                sqs.delete_message(
+                    QueueUrl=self.stack.messages_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+            found += [message["Body"] for message in batch]
+        return found
+
+    def orders_per_day(self) -> dict[str, int]:
+        items = self.table.scan()["Items"]
+        return {item["order_date"]: int(item["total_orders"]) for item in items}
+
+    @staticmethod
+    def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+        wait_for(condition, seconds)
+
+    def notifications(self) -> dict[str, Any]:
+        answer = self.s3.get_bucket_notification_configuration(Bucket=self.stack.bucket)
+        del answer["ResponseMetadata"]
+        return answer
+
+    def clean(self) -> None:
+        self.schedule("off")
+        self.end_events("on")
+        for arn in self.executions("RUNNING"):
+            self.sfn.stop_execution(executionArn=arn)
+        wait_for(lambda: not self.executions("RUNNING"), 10)
+        wait_for(lambda: not self.locked(), 10)
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.stack.bucket)
+        for page in pages:
+            for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                self.s3.delete_object(
+                    Bucket=self.stack.bucket, Key=version["Key"], VersionId=version["VersionId"]
+                )
+        for item in self.table.scan()["Items"]:
+            self.table.delete_item(Key={"order_date": item["order_date"]})
+        self.messages()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, f"did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with LocalCloud.start(tmp_path_factory.mktemp("machine"), time_scale=TIME_SCALE) as cloud:
+        session = cloud.session()
+        plan = Plan(
+            environment={
+                "FORCE_PROCESS_AFTER_MINUTES": FORCE_AFTER_MINUTES,
+                "LOCK_GRACE_SECONDS": "2",
+                "MAX_BATCH_FILES": "500",
+            },
+            # PYTHONSAFEPATH keeps the project's own packages behind the stand-ins.
+            task_environment={"PYTHONPATH": str(STANDINS), "PYTHONSAFEPATH": "1"},
+        )
+        yield Shop(cloud, provision(plan, session), session)
+
+
+@pytest.fixture
+def shop(provisioned: Shop) -> Iterator[Shop]:
+    provisioned.clean()
+    provisioned.uploads = provisioned.notifications()
+    provisioned.before = tuple(provisioned.executions())
+    yield provisioned
+    provisioned.tell("validator", "on")
+    provisioned.tell("transformer", "on")

@@ -1,0 +1,141 @@
+"""The shipped definition itself: names, retries, time-outs, and where every path ends."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from statelint.linter import Linter
+
+from localcloud import provision
+
+TEXT = (Path(__file__).parents[2] / "statemachine.asl.json").read_text(encoding="utf-8")
+MACHINE: dict[str, Any] = json.loads(TEXT)
+STATES: dict[str, dict[str, Any]] = MACHINE["States"]
+TASKS = sorted(name for name, state in STATES.items() if state["Type"] == "Task")
+
+
+def successors(name: str) -> set[str]:
+    state = STATES[name]
+    found = {state.get("Next"), state.get("Default")}
+    found |= {choice["Next"] for choice in state.get("Choices", [])}
+    found |= {catcher["Next"] for catcher in state.get("Catch", [])}
+    return found - {None}
+
+
+def test_the_linter_finds_nothing() -> None:
+    assert Linter.validate(TEXT) == []
+
+
+def test_every_fixed_name_is_a_state() -> None:
+    assert set(STATES) >= {
+        "CheckFileThreshold",
+        "EvaluateThreshold",
+        "WaitForFiles",
+        "ValidateFiles",
+        "TransformFiles",
+        "ResetLock",
+        "Success",
+        "NotifyFailure",
+        "LogFailure",
+        "Fail",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "interval", "attempts"),
+    [("ValidateFiles", 600, 30, 2), ("TransformFiles", 1800, 60, 3)],
+)
+def test_the_containers_have_the_documented_time_outs_and_retries(
+    state: str, seconds: int, interval: int, attempts: int
+) -> None:
+    assert STATES[state]["TimeoutSeconds"] == seconds
+    assert STATES[state]["Retry"] == [
+        {
+            "ErrorEquals": ["States.ALL"],
+            "IntervalSeconds": interval,
+            "MaxAttempts": attempts,
+            "BackoffRate": 2.0,
+        }
+    ]
+
+
+def test_the_wait_is_five_minutes() -> None:
+    assert STATES["WaitForFiles"]["Seconds"] == 300
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_retries_catches_everything_and_has_a_time_out(name: str) -> None:
+    state = STATES[name]
+    assert state["TimeoutSeconds"] > 0
+    assert state["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert state["Retry"][-1]["BackoffRate"] > 1
+    assert [catcher["ErrorEquals"] for catcher in state["Catch"]] == [["States.ALL"]]
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+def test_every_path_from_every_state_releases_the_lock(name: str) -> None:
+    """No end is reachable without passing one of the two states that give the lock back."""
+    releasing = {"ResetLock", "ReleaseLock"}
+    if name in releasing or STATES[name]["Type"] in {"Succeed", "Fail"}:
+        return
+    seen, todo = set(), {name}
+    while todo:
+        at = todo.pop()
+        assert STATES[at]["Type"] not in {"Succeed", "Fail"}, f"{name} ends in {at} with the lock"
+        seen.add(at)
+        todo |= successors(at) - seen - releasing
+    assert not any(STATES[at].get("End") for at in seen)
+
+
+def test_an_end_is_reached_from_the_releasing_states_only() -> None:
+    before = {
+        end: {name for name in STATES if end in successors(name)} for end in ("Success", "Fail")
+    }
+    assert before == {"Success": {"ResetLock"}, "Fail": {"ReleaseLock"}}
+
+
+def test_every_state_is_reachable_and_every_target_exists() -> None:
+    seen: set[str] = set()
+    todo = {MACHINE["StartAt"]}
+    while todo:
+        at = todo.pop()
+        seen.add(at)
+        todo |= successors(at) - seen
+    assert seen == set(STATES)
+
+
+def test_every_failure_of_the_main_path_is_notified_and_logged() -> None:
+    for name in (
+        "CheckFileThreshold",
+        "ValidateFiles",
+        "ReadVerdict",
+        "TransformFiles",
+        "ResetLock",
+    ):
+        assert STATES[name]["Catch"][0]["Next"] == "DescribeFailure"
+    assert STATES["DescribeFailure"]["Next"] == "NotifyFailure"
+    assert successors("NotifyFailure") == {"LogFailure"}
+    assert successors("LogFailure") == {"ReleaseLock"}
+
+
+def test_the_placeholders_are_exactly_those_that_are_provisioned() -> None:
+    assert provision.placeholders(TEXT) == provision.PLACEHOLDERS
+
+
+def test_placeholders_stand_inside_json_strings() -> None:
+    """The file is JSON before and after they are filled in, whatever the values hold."""
+    values = dict.fromkeys(provision.PLACEHOLDERS, 'a "quoted" \\ value')
+    assert json.loads(provision.definition(values))["StartAt"] == "CheckFileThreshold"
+
+
+def test_a_placeholder_without_a_value_is_named() -> None:
+    with pytest.raises(provision.PlaceholderError, match="TopicArn"):
+        provision.definition(dict.fromkeys(provision.PLACEHOLDERS - {"TopicArn"}, "x"))
+
+
+def test_no_account_region_subnet_or_query_language_is_written_down() -> None:
+    assert not re.search(r"\d{12}|subnet-|sg-|eu-|us-", TEXT)
+    assert "JSONata" not in TEXT
+    assert "QueryLanguage" not in TEXT

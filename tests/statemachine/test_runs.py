@@ -1,0 +1,266 @@
+"""The shipped machine, executed: uploads in, KPI items out, and every way to fail."""
+
+import json
+import shlex
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+ELEVEN = {"2025-01-01": 1, "2025-01-02": 1, "2025-01-03": 1, "2025-01-04": 1, "2025-01-05": 1}
+
+
+def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
+    shop.deliver()
+    [run] = shop.ended(known=shop.before)
+    assert shop.status(run) == "SUCCEEDED"
+    assert shop.states(run) == [
+        "CheckFileThreshold",
+        "EvaluateThreshold",
+        "ValidateFiles",
+        "ReadVerdict",
+        "JudgeVerdict",
+        "TransformFiles",
+        "ResetLock",
+        "Success",
+    ]
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.names("incoming/") == []
+    assert len(shop.names("processed/")) == 11
+    assert not shop.locked()
+    assert shop.messages() == []
+
+
+def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop) -> None:
+    shop.put("orders_bad.csv", "no,such,columns\n1,2,3\n")
+    shop.deliver()
+    [run] = shop.ended(known=shop.before)
+    assert shop.status(run) == "SUCCEEDED"
+    assert "ReportRejectedFiles" in shop.states(run)
+    assert shop.names("quarantine/") == ["orders_bad.csv"]
+    assert shop.names("incoming/") == []
+    assert shop.orders_per_day() == ELEVEN
+    [message] = shop.messages()
+    assert "orders_bad.csv" in message
+    assert "order_id is missing" in message
+
+
+def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> None:
+    for n in range(5):
+        shop.put(f"orders_{n}.csv", "x\n")
+        shop.put(f"order_items_{n}.csv", "x\n")
+    shop.put("products.csv", "x\n")
+    [run] = shop.ended(known=shop.before)
+    assert shop.status(run) == "FAILED"
+    assert shop.states(run)[-6:] == [
+        "RejectBatch",
+        "DescribeFailure",
+        "NotifyFailure",
+        "LogFailure",
+        "ReleaseLock",
+        "Fail",
+    ]
+    assert shop.names("incoming/") == []
+    assert len(shop.names("quarantine/")) == 11
+    assert not shop.locked()
+    [message] = shop.messages()
+    assert "AllFilesRejected" in message
+
+
+def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> None:
+    shop.tell("validator", "crash")
+    shop.deliver()
+    [run] = shop.ended(known=shop.before)
+    assert shop.status(run) == "FAILED"
+    answer = shop.sfn.describe_execution(executionArn=run)
+    assert answer["error"] == "PipelineFailed"
+    assert '"ExitCode": 1' in answer["cause"] or '"ExitCode":1' in answer["cause"]
+    history = shop.sfn.get_execution_history(executionArn=run)["events"]
+    assert sum(event["type"] == "TaskFailed" for event in history) == 3
+    assert not shop.locked()
+    assert len(shop.names("incoming/")) == 11
+    [message] = shop.messages()
+    run_id = run.rsplit(":", 1)[-1]
+    assert run_id in message
+    assert "incoming/orders_4.csv" in message
+    metrics = shop.session.client("cloudwatch").list_metrics(Namespace="ECommercePipeline")
+    assert {metric["MetricName"] for metric in metrics["Metrics"]} == {"FailedRuns"}
+
+    shop.tell("validator", "on")
+    command = shlex.split(next(line for line in message.splitlines() if line.startswith("aws ")))
+    assert command[:3] == ["aws", "stepfunctions", "start-execution"]
+    options = dict(zip(command[3::2], command[4::2], strict=True))
+    replay = shop.sfn.start_execution(
+        stateMachineArn=options["--state-machine-arn"], input=options["--input"]
+    )["executionArn"]
+    shop.ended(known=(*shop.before, run))
+    assert shop.status(replay) == "SUCCEEDED"
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.names("incoming/") == []
+
+
+@pytest.mark.parametrize("state", ["ValidateFiles", "TransformFiles"])
+def test_a_task_that_is_killed_once_is_retried_and_its_batch_completes(shop, state: str) -> None:
+    task = "validator" if state == "ValidateFiles" else "transformer"
+    shop.tell(task, "sleep 30")
+    shop.deliver()
+    run = shop.in_state(state)
+    time.sleep(0.8)
+    shop.tell(task, "on")
+    shop.kill_task()
+    assert shop.ended(known=shop.before) == [run]
+    assert shop.status(run) == "SUCCEEDED"
+    failed = [
+        event["taskFailedEventDetails"]["cause"]
+        for event in shop.sfn.get_execution_history(executionArn=run)["events"]
+        if event["type"] == "TaskFailed"
+    ]
+    assert [json.loads(cause)["Containers"][0]["ExitCode"] for cause in failed] == [137]
+    assert shop.orders_per_day() == ELEVEN
+    assert not shop.locked()
+
+
+@pytest.mark.parametrize("task", ["validator", "transformer"])
+def test_after_a_task_that_always_crashes_the_next_batch_takes_its_files_along(
+    shop, task: str
+) -> None:
+    shop.tell(task, "crash")
+    shop.deliver()
+    [first] = shop.ended(known=shop.before)
+    assert shop.status(first) == "FAILED"
+    assert not shop.locked()
+    shop.tell(task, "on")
+    shop.put("orders_next.csv", "order_id,order_date\nn,2025-01-09\n")
+    [second] = shop.ended(known=(*shop.before, first))
+    assert shop.status(second) == "SUCCEEDED"
+    assert shop.orders_per_day() == {**ELEVEN, "2025-01-09": 1}
+    assert shop.names("incoming/") == []
+
+
+@pytest.mark.parametrize("state", ["WaitForFiles", "ValidateFiles", "TransformFiles"])
+@pytest.mark.parametrize("news", ["heard", "lost"])
+def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
+    shop, state: str, news: str
+) -> None:
+    """By the rule on the execution's end; by the schedule when that event is lost."""
+    if news == "lost":
+        shop.end_events("off")
+    if state == "WaitForFiles":
+        shop.start({"files": ["incoming/orders_0.csv"]})
+        shop.in_state(state)
+        shop.deliver()
+    else:
+        shop.tell("validator" if state == "ValidateFiles" else "transformer", "sleep 30")
+        shop.deliver()
+        shop.in_state(state)
+    [run] = shop.executions("RUNNING")
+    assert shop.locked()
+    shop.sfn.stop_execution(executionArn=run)
+    for task in ("validator", "transformer"):
+        shop.tell(task, "on")
+    shop.ended(known=shop.before)
+    assert shop.status(run) == "ABORTED"
+    if news == "heard":
+        shop.wait_for(lambda: not shop.locked(), 3)
+    shop.schedule("on")
+    [second] = shop.ended(known=(*shop.before, run))
+    assert shop.status(second) == "SUCCEEDED"
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.names("incoming/") == []
+    shop.wait_for(lambda: not shop.locked(), 3)
+
+
+def test_four_files_and_no_more_events_are_forced_after_the_scaled_thirty_minutes(
+    shop,
+) -> None:
+    shop.schedule("on")
+    began = time.monotonic()
+    shop.deliver(orders=4, items=0, products=0)
+    time.sleep(3)
+    assert shop.executions() == list(shop.before)
+    [run] = shop.ended(known=shop.before)
+    assert time.monotonic() - began >= 5
+    assert json.loads(shop.sfn.describe_execution(executionArn=run)["input"])["forced"] is True
+    assert shop.orders_per_day() == dict.fromkeys(list(ELEVEN)[:4], 1)
+    assert "incoming/threshold_not_met_timestamp.json" not in shop.stored()
+
+
+def test_an_execution_started_by_hand_needs_only_its_files(shop) -> None:
+    shop.sfn.describe_state_machine(stateMachineArn=shop.stack.state_machine_arn)
+    shop.end_events("off")
+    unseen = shop.session.client("s3")
+    unseen.put_bucket_notification_configuration(
+        Bucket=shop.stack.bucket, NotificationConfiguration={}
+    )
+    try:
+        shop.deliver()
+        files = [key for key in shop.stored("incoming/") if key.endswith(".csv")]
+        run = shop.start({"orders_count": 5, "items_count": 5, "products_count": 1, "files": files})
+        shop.ended(known=shop.before)
+    finally:
+        unseen.put_bucket_notification_configuration(
+            Bucket=shop.stack.bucket, NotificationConfiguration=shop.uploads
+        )
+    assert shop.status(run) == "SUCCEEDED"
+    assert shop.orders_per_day() == ELEVEN
+    assert not shop.locked()
+
+
+def test_a_run_started_by_hand_waits_counts_again_and_goes_on(shop) -> None:
+    shop.put("orders_0.csv", "order_id,order_date\n0,2025-01-01\n")
+    run = shop.start({"files": ["incoming/orders_0.csv"]})
+    shop.in_state("WaitForFiles")
+    shop.deliver()
+    assert shop.ended(known=shop.before) == [run]
+    assert shop.status(run) == "SUCCEEDED"
+    states = Counter(shop.states(run))
+    assert states["CheckFileThreshold"] == states["WaitForFiles"] + 1 >= 2
+    assert shop.orders_per_day() == ELEVEN
+
+
+def test_a_run_started_by_hand_for_files_that_never_come_fails_by_name(shop) -> None:
+    run = shop.start({"files": ["incoming/orders_typo.csv"]})
+    assert shop.ended(known=shop.before) == [run]
+    assert shop.status(run) == "FAILED"
+    assert "incoming/orders_typo.csv" in shop.sfn.describe_execution(executionArn=run)["cause"]
+    assert not shop.locked()
+
+
+def test_a_second_run_started_by_hand_waits_for_the_lock(shop) -> None:
+    shop.tell("transformer", "sleep 2")
+    shop.deliver()
+    first = shop.in_state("TransformFiles")
+    shop.put("orders_b.csv", "order_id,order_date\nb,2025-01-08\n")
+    second = shop.start({"files": ["incoming/orders_b.csv"], "forced": True})
+    shop.ended(2, known=shop.before)
+    assert shop.status(first) == shop.status(second) == "SUCCEEDED"
+    assert "WaitForFiles" in shop.states(second)
+    assert shop.orders_per_day() == {**ELEVEN, "2025-01-08": 1}
+
+
+def test_two_thousand_five_hundred_files_are_processed_in_capped_batches(shop) -> None:
+    for task in ("validator", "transformer"):
+        shop.tell(task, "unread")
+
+    def put(n: int) -> None:
+        shop.put(f"orders_{n:04}.csv", f"order_id,order_date\n{n},2025-02-01\n")
+
+    shop.s3.put_bucket_notification_configuration(
+        Bucket=shop.stack.bucket, NotificationConfiguration={}
+    )
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, range(2489)))
+    finally:
+        shop.s3.put_bucket_notification_configuration(
+            Bucket=shop.stack.bucket, NotificationConfiguration=shop.uploads
+        )
+    shop.deliver()
+    runs = shop.ended(5, known=shop.before, within=120)
+    assert [shop.status(run) for run in runs] == ["SUCCEEDED"] * 5
+    inputs = [json.loads(shop.sfn.describe_execution(executionArn=run)["input"]) for run in runs]
+    assert [len(given["files"]) for given in inputs] == [500] * 5
+    assert len({key for given in inputs for key in given["files"]}) == 2500
+    assert len(shop.names("processed/")) == 2500
+    assert shop.names("incoming/") == []
