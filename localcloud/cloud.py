@@ -76,6 +76,10 @@ class LocalCloud:
         os.environ.update(self.environment)
         return boto3.Session(region_name=self.region)
 
+    def wait(self) -> None:
+        """Return when the server has ended by itself."""
+        self._process.wait()
+
     def stop(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -94,9 +94,17 @@ class RunLock:
             return found
         return self.acquire(run_id, now)
 
-    def reassign(self, lock: Lock, run_id: str, now: datetime) -> Lock | None:
-        """Turn a lock that one holds into another run's; None if it was lost meanwhile."""
-        return lock if lock.run_id == run_id else self._write(run_id, now, if_match=lock.etag)
+    def renew(self, lock: Lock, run_id: str, now: datetime) -> Lock | None:
+        """Write a lock that one holds anew, for ``run_id``; None if it was lost meanwhile.
+
+        The last thing before a run is started: a starter that was so slow that its grace
+        has passed, and another has taken over, starts nothing.
+        """
+        return self._write(run_id, now, if_match=lock.etag)
+
+    def drop(self, lock: Lock) -> bool:
+        """Delete this very lock; False if it has become another's."""
+        return self._delete(lock)
 
     def release(self, run_id: str) -> bool:
         """Delete the lock if it is this run's; False if there was nothing of it to delete."""

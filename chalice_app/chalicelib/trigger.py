@@ -248,16 +248,18 @@ class Trigger:
             if run_id is None:
                 counts = Counts.of(decision.files)
                 return Wait(counts=counts, reason="this batch has failed too often")
-            mine = self._lock.reassign(lock, run_id, self._clock())
-            if mine is None:
+            manifest = self._freeze(run_id, decision)
+            renewed = self._lock.renew(lock, run_id, self._clock())
+            if renewed is None:
                 return Busy(run_id="")
-            lock = mine
-            self._freeze(run_id, decision)
+            lock = renewed
+            self._executions.start(run_id, execution_input(manifest))
             started = True
+            log.info("run started", extra={"run_id": run_id, "files": len(manifest.files)})
             return replace(decision, run_id=run_id)
         finally:
             if not started:
-                self._lock.release(lock.run_id)
+                self._lock.drop(lock)
 
     def _next_attempt(self, name: str) -> str | None:
         """Return the first of name, name-2, name-3, … that has not run; None after the last."""
@@ -271,7 +273,7 @@ class Trigger:
         )
         return None
 
-    def _freeze(self, run_id: str, start: Start) -> None:
+    def _freeze(self, run_id: str, start: Start) -> Manifest:
         manifest = Manifest(
             run_id=run_id,
             bucket=self._settings.bucket,
@@ -282,8 +284,7 @@ class Trigger:
         write_manifest(self._s3, manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
         self._note_waiting(self._read_waiting(), rest)
-        self._executions.start(run_id, execution_input(manifest))
-        log.info("run started", extra={"run_id": run_id, "files": len(start.files)})
+        return manifest
 
     def _read_waiting(self) -> Waiting | None:
         try:

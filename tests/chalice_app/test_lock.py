@@ -8,7 +8,7 @@ import pytest
 
 from chalice_app.chalicelib.executions import Executions
 from chalice_app.chalicelib.lock import Lock, RunLock
-from chalice_app.chalicelib.trigger import Busy, Start
+from chalice_app.chalicelib.trigger import Busy, Start, Trigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=120)
@@ -94,10 +94,28 @@ def test_a_lock_object_that_is_no_lock_is_taken_over(pipeline) -> None:
     assert isinstance(pipeline.trigger.check(), Start)
 
 
-def test_a_start_that_fails_gives_the_lock_back(pipeline_with, monkeypatch) -> None:
+def test_a_start_that_fails_gives_the_lock_back(pipeline_with) -> None:
     pipeline = pipeline_with()
     pipeline.upload_batch()
     pipeline.sfn.delete_state_machine(stateMachineArn=pipeline.settings.state_machine_arn)
     with pytest.raises(pipeline.sfn.exceptions.StateMachineDoesNotExist):
         pipeline.trigger.check()
     assert pipeline.lock_owner() is None
+
+
+def test_a_starter_that_lost_its_lock_on_the_way_starts_nothing(pipeline, monkeypatch) -> None:
+    """It is slower than its grace: another trigger takes over between its lock and its start."""
+    pipeline.upload_batch()
+    slow, freeze = pipeline.trigger, Trigger._freeze
+
+    def freeze_slowly(self: Trigger, run_id: str, start: Start) -> object:
+        monkeypatch.setattr(Trigger, "_freeze", freeze)
+        pipeline.later = timedelta(seconds=121)
+        started = pipeline.trigger.check()
+        assert isinstance(started, Start)
+        return freeze(self, run_id, start)
+
+    monkeypatch.setattr(Trigger, "_freeze", freeze_slowly)
+    assert isinstance(slow.check(), Busy)
+    assert len(pipeline.executions("RUNNING")) == 1
+    assert pipeline.lock_owner() == pipeline.executions("RUNNING")[0]

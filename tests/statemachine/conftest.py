@@ -187,7 +187,7 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         plan = Plan(
             environment={
                 "FORCE_PROCESS_AFTER_MINUTES": FORCE_AFTER_MINUTES,
-                "LOCK_GRACE_SECONDS": "2",
+                "LOCK_GRACE_SECONDS": "10",
                 "MAX_BATCH_FILES": "500",
             },
             # PYTHONSAFEPATH keeps the project's own packages behind the stand-ins.

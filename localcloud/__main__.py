@@ -1,0 +1,82 @@
+"""The pipeline on a laptop.
+
+python -m localcloud demo    send a delivery through it and show the KPIs
+python -m localcloud serve   keep it running for one's own boto3 or AWS CLI
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from . import demo
+from .cloud import LocalCloud, StartError
+from .ecs_processes import PROJECT_ROOT
+from .provision import CLUSTER, provision
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "serve":
+            return _serve(options.port, options.engine, options.time_scale)
+        return demo.run(
+            options.delivery,
+            engine=options.engine,
+            fail=options.fail,
+            time_scale=options.time_scale,
+        )
+    except (demo.DemoError, StartError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(port: int, engine: str, time_scale: float) -> int:
+    shutil.rmtree(demo.HOME, ignore_errors=True)
+    with LocalCloud.start(demo.HOME, time_scale=time_scale, port=port) as cloud:
+        stack = provision(demo.plan(engine, time_scale), cloud.session())
+        for name, value in cloud.environment.items():
+            print(f"export {name}={value}")
+        print(
+            f"""
+# In a shell with these variables:
+aws s3 cp samples/incoming s3://{stack.bucket}/incoming/ --recursive
+aws stepfunctions list-executions --state-machine-arn {stack.state_machine_arn}
+aws dynamodb scan --table-name OrderKPIs
+aws ecs list-tasks --cluster {CLUSTER}
+aws sqs receive-message --queue-url {stack.messages_url}
+
+# Logs: {demo.HOME.name}/server.log and {demo.HOME.name}/tasks/. Ctrl-C ends it.""",
+            flush=True,
+        )
+        cloud.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m localcloud",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--engine", choices=("auto", "spark", "sail"), default="auto")
+    shared.add_argument(
+        "--time-scale",
+        type=float,
+        default=demo.TIME_SCALE,
+        help="what waits are multiplied by; 1 is AWS's own time (default: 1/60)",
+    )
+    show = commands.add_parser("demo", parents=[shared], help="one delivery, shown live")
+    show.add_argument("--delivery", type=Path, default=PROJECT_ROOT / "samples/incoming")
+    show.add_argument("--fail", action="store_true", help="add an orders file without its header")
+    serve = commands.add_parser("serve", parents=[shared], help="keep it running")
+    serve.add_argument("--port", type=int, default=4566)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""A delivery's way through the pipeline, shown while it happens.
+
+Progress goes to standard error, the results to standard output. Everything shown is read
+back from the embedded AWS: the execution's history, the verdict, the tables, the messages.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .cloud import LocalCloud
+from .ecs_processes import PROJECT_ROOT
+from .provision import Plan, Stack, provision
+
+HOME: Final = PROJECT_ROOT / ".localcloud"
+# 5 minutes become 5 s, 30 minutes half a minute.
+TIME_SCALE: Final = 1 / 60
+_FORCE_MINUTES: Final = 30
+_LOOK_SECONDS: Final = 0.2
+_SHOWN_ROWS: Final = 15
+# A history event of one of these types ends the state that was entered last.
+_ENDS: Final = ("StateExited", "ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted")
+
+
+class DemoError(RuntimeError):
+    """There is nothing to show; the message says what to do."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """A state that an execution has entered. ``ended`` is None while it is in it."""
+
+    name: str
+    began: datetime
+    ended: datetime | None = None
+    retries: int = 0
+
+    def seconds(self, now: datetime) -> float:
+        return ((self.ended or now) - self.began).total_seconds()
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    run_id: str
+    status: str
+    steps: list[Step]
+    cause: str = ""
+    verdict: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """The clients that the demonstration looks through."""
+
+    stack: Stack
+    session: boto3.Session
+
+    def uploads(self, files: Sequence[tuple[str, bytes]]) -> None:
+        s3 = self.session.client("s3")
+        for name, body in files:
+            s3.put_object(Bucket=self.stack.bucket, Key=f"incoming/{name}", Body=body)
+
+    def waiting(self) -> int:
+        """Return how many files lie in incoming/."""
+        return sum(key.endswith(".csv") for key in self.keys("incoming/"))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        pages = (
+            self.session.client("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=self.stack.bucket, Prefix=prefix)
+        )
+        for page in pages:
+            for found in page.get("Contents", []):
+                yield found["Key"]
+
+    def runs(self) -> list[Run]:
+        """Return every execution, oldest first, with the states it went through."""
+        sfn = self.session.client("stepfunctions")
+        found = sfn.list_executions(stateMachineArn=self.stack.state_machine_arn)["executions"]
+        return [
+            Run(
+                run_id=execution["name"],
+                status=execution["status"],
+                steps=_steps(
+                    sfn.get_execution_history(executionArn=execution["executionArn"])["events"]
+                ),
+            )
+            for execution in reversed(found)
+        ]
+
+    def verdict(self, run_id: str) -> dict[str, Any]:
+        s3 = self.session.client("s3")
+        try:
+            body = s3.get_object(Bucket=self.stack.bucket, Key=f"runs/{run_id}/verdict.json")
+        except s3.exceptions.NoSuchKey:
+            return {}
+        verdict: dict[str, Any] = json.loads(body["Body"].read())
+        return verdict
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        pages = self.session.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        return [
+            {name: _plain(value) for name, value in item.items()}
+            for page in pages
+            for item in page["Items"]
+        ]
+
+    def messages(self) -> list[str]:
+        sqs, found = self.session.client("sqs"), []
+        while batch := sqs.receive_message(
+            QueueUrl=self.stack.messages_url, MaxNumberOfMessages=10
+        ).get("Messages"):
+            for message in batch:
+                found.append(message["Body"])
+                sqs.delete_message(
+                    QueueUrl=self.stack.messages_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+        return found
+
+    def download(self, prefix: str, folder: Path) -> int:
+        """Copy the objects below a prefix into a folder; return how many there were."""
+        s3, count = self.session.client("s3"), 0
+        for key in self.keys(prefix):
+            path = folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(self.stack.bucket, key, str(path))
+            count += 1
+        return count
+
+
+def plan(engine: str, time_scale: float) -> Plan:
+    """Return what the demonstration's AWS is made of; its half hour is scaled like all waits."""
+    return Plan(
+        environment={"FORCE_PROCESS_AFTER_MINUTES": str(_FORCE_MINUTES * time_scale)},
+        task_environment={"ENGINE": engine},
+    )
+
+
+def run(delivery: Path, *, engine: str, fail: bool, time_scale: float, home: Path = HOME) -> int:
+    """Send a delivery through the pipeline; return 0 when every run has succeeded.
+
+    Raises DemoError when there is no CSV file to deliver.
+    """
+    files = read_delivery(delivery, fail=fail)
+    progress, screen = Console(stderr=True), Console()
+    shutil.rmtree(home, ignore_errors=True)
+    began = time.monotonic()
+    progress.print("starting the embedded AWS …")
+    with LocalCloud.start(home, time_scale=time_scale) as cloud:
+        session = cloud.session()
+        shop = Shop(stack=provision(plan(engine, time_scale), session), session=session)
+        progress.print(
+            f"ready after {time.monotonic() - began:.1f} s at {cloud.endpoint}; "
+            f"uploading {len(files)} files to s3://{shop.stack.bucket}/incoming/"
+        )
+        first_upload = datetime.now().astimezone()
+        shop.uploads(files)
+        runs = _watch(shop, progress, deadline=time.monotonic() + 3600)
+        _show_results(shop, runs, first_upload, screen, home)
+    return 0 if all(found.status == "SUCCEEDED" for found in runs) else 1
+
+
+def read_delivery(folder: Path, *, fail: bool) -> list[tuple[str, bytes]]:
+    """Return the folder's CSV files by name; ``fail`` adds an orders file without its header."""
+    paths = sorted(path for path in folder.glob("*.csv") if path.is_file())
+    if not paths:
+        raise DemoError(f"{folder}: no CSV file in it; name a folder with --delivery")
+    files = [(path.name, path.read_bytes()) for path in paths]
+    if fail:
+        orders = next((body for name, body in files if name.startswith("orders")), b"1,2,3\n")
+        files.insert(0, ("orders_without_header.csv", orders.partition(b"\n")[2]))
+    return files
+
+
+def _watch(shop: Shop, progress: Console, *, deadline: float) -> list[Run]:
+    """Show the runs until they have ended and nothing waits any more."""
+    with Live(console=progress, refresh_per_second=8, transient=False) as live:
+        while True:
+            runs, waiting = shop.runs(), shop.waiting()
+            for found in runs:
+                found.verdict = shop.verdict(found.run_id)
+            live.update(_picture(runs, waiting))
+            ended = bool(runs) and all(found.status != "RUNNING" for found in runs)
+            failed = ended and runs[-1].status != "SUCCEEDED"
+            if ended and (waiting == 0 or failed):
+                return runs
+            if time.monotonic() > deadline:
+                raise DemoError("nothing has ended within an hour: see .localcloud/server.log")
+            time.sleep(_LOOK_SECONDS)
+
+
+def _picture(runs: list[Run], waiting: int) -> Group:
+    parts: list[Any] = []
+    now = datetime.now().astimezone()
+    for found in runs:
+        table = Table(title=f"run {found.run_id}: {found.status}", title_justify="left")
+        for column in ("state", "seconds", ""):
+            table.add_column(column, justify="right" if column == "seconds" else "left")
+        for step in found.steps:
+            note = "…" if step.ended is None and found.status == "RUNNING" else ""
+            if step.retries:
+                note += f" {step.retries} failed attempts"
+            if step.name == "ValidateFiles" and found.verdict:
+                note = _rows(found.verdict["totals"])
+            style = "bold" if step.ended is None else None
+            table.add_row(step.name, f"{step.seconds(now):.2f}", note.strip(), style=style)
+        parts.append(table)
+    parts.append(Text(f"files waiting or claimed in incoming/: {waiting}"))
+    return Group(*parts)
+
+
+def _rows(totals: dict[str, int]) -> str:
+    return (
+        f"{totals['files']} files ({totals['rejected_files']} rejected), {totals['rows']:,} rows: "
+        f"{totals['accepted_rows']:,} accepted, {totals['quarantined_rows']:,} quarantined, "
+        f"{totals['held_rows']:,} held back"
+    )
+
+
+def _show_results(
+    shop: Shop, runs: list[Run], first_upload: datetime, screen: Console, home: Path
+) -> None:
+    screen.print(_order_table(shop.items("OrderKPIs")))
+    screen.print(_category_table(shop.items("CategoryKPIs")))
+    for found in runs:
+        _show_quarantine(found, screen)
+    for message in shop.messages():
+        screen.rule("message to the topic's subscribers")
+        screen.print(message, soft_wrap=True, markup=False)
+    if shop.download("data_docs/", home):
+        screen.print(f"Data Docs: {(home / 'data_docs/index.html').as_uri()}", soft_wrap=True)
+    _show_times(runs, first_upload, screen)
+
+
+def _show_times(runs: list[Run], first_upload: datetime, screen: Console) -> None:
+    last = [step.ended for found in runs for step in found.steps if step.name == "TransformFiles"]
+    for found in runs:
+        stages = ", ".join(
+            f"{step.name} {step.seconds(step.ended or step.began):.1f} s"
+            for step in found.steps
+            if step.name in {"ValidateFiles", "TransformFiles", "ResetLock"}
+        )
+        screen.print(f"{found.run_id}: {found.status}; {stages}", soft_wrap=True)
+    if last and (end := last[-1]) is not None:
+        seconds = (end - first_upload).total_seconds()
+        screen.print(f"first upload to last KPI item: {seconds:.1f} s")
+
+
+def _show_quarantine(found: Run, screen: Console) -> None:
+    if not found.verdict:
+        return
+    screen.print(f"run {found.run_id}: {_rows(found.verdict['totals'])}", soft_wrap=True)
+    reasons: dict[str, int] = {}
+    for file in found.verdict["files"]:
+        if file["status"] != "accepted":
+            screen.print(
+                f"  {file['name']}: {file['status']}, {file['reason']}: {file['detail']}",
+                soft_wrap=True,
+                markup=False,
+            )
+        for reason, count in file["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1]):
+        screen.print(f"  {count:>7,} rows: {reason}")
+
+
+def _order_table(items: list[dict[str, Any]]) -> Table:
+    names = ["total_orders", "total_revenue", "total_items_sold", "return_rate", "unique_customers"]
+    return _kpi_table("OrderKPIs", ["order_date"], names, items)
+
+
+def _category_table(items: list[dict[str, Any]]) -> Table:
+    names = ["daily_revenue", "avg_order_value", "avg_return_rate"]
+    return _kpi_table("CategoryKPIs", ["order_date", "category"], names, items)
+
+
+def _kpi_table(
+    title: str, keys: list[str], numbers: list[str], items: list[dict[str, Any]]
+) -> Table:
+    shown = min(len(items), _SHOWN_ROWS)
+    table = Table(title=f"{title}: {shown} of {len(items)} items", title_justify="left")
+    for name in keys:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    ordered = sorted(items, key=lambda item: [str(item[key]) for key in keys])
+    for item in ordered[:_SHOWN_ROWS]:
+        table.add_row(*(f"{item.get(name, '')}" for name in [*keys, *numbers]))
+    return table
+
+
+def _steps(history: Sequence[Any]) -> list[Step]:
+    steps: list[Step] = []
+    for event in history:
+        if "stateEnteredEventDetails" in event:
+            name = event["stateEnteredEventDetails"]["name"]
+            steps.append(Step(name=name, began=event["timestamp"]))
+        elif steps and (
+            "stateExitedEventDetails" in event or event["type"].startswith("Execution")
+        ):
+            steps[-1].ended = event["timestamp"]
+        elif steps and event["type"] in {"TaskFailed", "TaskTimedOut"}:
+            steps[-1].retries += 1
+    return steps
+
+
+def _plain(value: Any) -> str | Decimal:
+    """Return what a DynamoDB attribute holds: a number as a Decimal, the rest as text."""
+    kind, content = next(iter(value.items()))
+    return Decimal(content) if kind == "N" else str(content)
