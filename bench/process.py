@@ -75,7 +75,8 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
 
 def _drain(process: subprocess.Popen[bytes], output: list[bytes]) -> None:
     if process.stdout is not None:
-        output.extend(process.stdout)
+        with process.stdout:
+            output.extend(process.stdout)
 
 
 def _largest_mb(maxrss: int) -> float:

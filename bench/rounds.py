@@ -1,5 +1,6 @@
 """Contestants run in turn (A B C, A B C, …), their medians, and targets as ratios of them."""
 
+import argparse
 import json
 import os
 import platform
@@ -77,6 +78,39 @@ class Cap:
 
 class DifferenceError(RuntimeError):
     """Two contestants do not agree; the message says where."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every comparison has."""
+    parser.add_argument(
+        "--runs", type=_positive, metavar="N", help="rounds that count (default S 5, M 3, L 2)"
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        metavar="NAME,…",
+        help="run these contestants alone",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep what each contestant wrote")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there")
+
+
+def chosen(
+    contestants: Sequence[Contestant], only: Sequence[str] | None, parser: argparse.ArgumentParser
+) -> list[Contestant]:
+    """Return those that were asked for, all without ``only``; an unknown name ends the program."""
+    known = [contestant.name for contestant in contestants]
+    if unknown := set(only or ()) - set(known):
+        names = ", ".join(sorted(unknown))
+        parser.error(f"--only: no {names} here; there are {', '.join(known)}")
+    return [contestant for contestant in contestants if not only or contestant.name in only]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return number
 
 
 def play(

@@ -92,11 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ways = contestants()
     if missing := NEED_JAVA - {way.name for way in ways}:
         progress.print(f"no Java {jvm.JAVA_NEEDED} found: without {', '.join(sorted(missing))}")
-    if options.only:
-        if unknown := set(options.only) - {way.name for way in ways}:
-            known = ", ".join(way.name for way in ways)
-            parser.error(f"--only: no {', '.join(sorted(unknown))} here; there are {known}")
-        ways = [way for way in ways if way.name in options.only]
+    ways = rounds.chosen(ways, options.only, parser)
 
     folder = inputs.delivery(options.size)
     with tempfile.TemporaryDirectory(prefix="shop-kpis-bench-") as scratch:
@@ -136,25 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--size", choices=rounds.SIZES, default="S")
-    parser.add_argument(
-        "--runs", type=_positive, metavar="N", help="rounds that count (default S 5, M 3, L 2)"
-    )
-    parser.add_argument(
-        "--only",
-        type=lambda text: text.split(","),
-        metavar="NAME,…",
-        help="run these contestants alone",
-    )
-    parser.add_argument("--keep", action="store_true", help="keep what each contestant wrote")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there")
+    rounds.add_options(parser)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

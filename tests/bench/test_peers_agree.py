@@ -1,0 +1,69 @@
+"""Every contestant of the bench computes the same KPIs, on a delivery small enough for a test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import rounds, transform
+from bench.process import CommandError, run
+from samples import generate
+
+ALL = ("sail", "spark", "spark-submit", "naive", "duckdb", "polars", "pandas")
+
+
+@pytest.fixture(scope="session")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns, orders without lines and orders that straddle files are in it."""
+    folder = tmp_path_factory.mktemp("delivery")
+    generate.main(["--output", str(folder), "--days", "12", "--orders-per-day", "30"])
+    return folder / "incoming"
+
+
+@pytest.fixture(scope="session")
+def product(delivery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product's own output, computed on Sail."""
+    output = tmp_path_factory.mktemp("product")
+    _run("sail", delivery, output)
+    return output
+
+
+def _run(name: str, delivery: Path, output: Path) -> None:
+    ways = {way.name: way for way in transform.contestants()}
+    if name not in ways:
+        assert name in transform.NEED_JAVA
+        assert os.environ.get("CI") != "true", "CI must have Java 17"
+        pytest.skip("no Java 17")
+    run(ways[name].command(delivery, output), ways[name].environment)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "sail"])
+def test_a_contestant_writes_the_same_bytes_as_the_product(name, delivery, product, tmp_path):
+    _run(name, delivery, tmp_path)
+    rounds.compare_files(transform.OUTPUTS)(product, tmp_path)
+    assert len((tmp_path / "order_kpis.csv").read_text().splitlines()) == 1 + 12
+
+
+def test_a_cent_of_difference_is_named_with_file_line_and_both_values(tmp_path):
+    for name, value in (("duckdb", "10.00"), ("pandas", "10.01")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "order_kpis.csv").write_text(f"order_date,x\n2025-03-01,{value}\n")
+    with pytest.raises(rounds.DifferenceError) as caught:
+        rounds.compare_files(["order_kpis.csv"])(tmp_path / "duckdb", tmp_path / "pandas")
+    message = str(caught.value)
+    assert "order_kpis.csv differs from line 2 on" in message
+    assert "duckdb: 2025-03-01,10.00" in message
+    assert "pandas: 2025-03-01,10.01" in message
+
+
+def test_a_missing_last_row_is_a_difference(tmp_path):
+    for name, text in (("a", "h\n1\n2\n"), ("b", "h\n1\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "order_kpis.csv").write_text(text)
+    with pytest.raises(rounds.DifferenceError, match="line 3"):
+        rounds.compare_files(["order_kpis.csv"])(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_contestant_that_fails_stops_the_comparison_with_its_last_words():
+    with pytest.raises(CommandError, match=r"exit code 3(.|\n)*no such luck"):
+        run(["sh", "-c", "echo no such luck; exit 3"], os.environ)
