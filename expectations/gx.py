@@ -175,7 +175,8 @@ def _outcome(found: Any, *, table: str) -> Outcome:
         unexpected = int(result["observed_value"])
         query = config["kwargs"]["unexpected_rows_query"].format(batch=table)
     else:
-        unexpected = int(result["unexpected_count"])
+        # Of a table without rows, GX says None.
+        unexpected = int(result["unexpected_count"] or 0)
         query = result["unexpected_index_query"].rstrip().rstrip(";")
     if bool(found.success) != (unexpected == 0):
         raise SuiteError(

@@ -46,7 +46,7 @@ class Settings:
     """``memory_limit`` is DuckDB's own (it spills to TMPDIR beyond it); Python comes on top."""
 
     max_bad_row_percent: float = 10
-    memory_limit: str = "256MB"
+    memory_limit: str = "100MB"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], memory_limit: str | None) -> Self:
@@ -60,7 +60,7 @@ class Settings:
             raise SettingsError(f"MAX_BAD_ROW_PERCENT is '{text}': set a number from 0 to 100")
         return cls(
             max_bad_row_percent=percent,
-            memory_limit=memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "256MB"),
+            memory_limit=memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "100MB"),
         )
 
 
@@ -240,7 +240,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--run-id", help="with --input; by default the time of the start")
     parser.add_argument(
-        "--memory-limit", metavar="SIZE", help="for DuckDB, such as 200MB (default 256MB)"
+        "--memory-limit", metavar="SIZE", help="for DuckDB, such as 200MB (default 100MB)"
     )
     return parser.parse_args(argv)
 

@@ -1,0 +1,108 @@
+"""A clean delivery of eleven files, and a way to validate any folder at a fixed time."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from expectations import storage, validate
+from tests.conftest import write_delivery
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ROWS = 20  # in each file, so that one bad row is 5 %
+
+
+def clean_files() -> dict[str, list[dict[str, str]]]:
+    """Five files of orders, five of their lines, and one of products: nothing is wrong."""
+    files: dict[str, list[dict[str, str]]] = {
+        "products.csv": [
+            {"product_id": f"P{n}", "category": "Books", "name": f"Book {n}", "price": "5.00"}
+            for n in range(ROWS)
+        ]
+    }
+    for part in range(5):
+        orders = [f"O{part}-{n}" for n in range(ROWS)]
+        files[f"orders_{part}.csv"] = [
+            {
+                "order_id": order,
+                "user_id": f"U{part}",
+                "order_date": "2026-02-01",
+                "total_amount": "10.00",
+                "status": "delivered",
+            }
+            for order in orders
+        ]
+        files[f"order_items_{part}.csv"] = [
+            {"order_id": order, "product_id": f"P{n}", "quantity": "2", "unit_price": "5.00"}
+            for n, order in enumerate(orders)
+        ]
+    return files
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a run left in its output folder."""
+
+    verdict: Mapping[str, Any]
+    root: Path
+
+    def file(self, name: str) -> Mapping[str, Any]:
+        [found] = [file for file in self.verdict["files"] if file["name"] == name]
+        return found
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Query the output; ``{root}`` and ``{run}`` stand for its folder and the run."""
+        with duckdb.connect() as connection:
+            return connection.execute(
+                sql.format(root=self.root, run=self.verdict["run_id"])
+            ).fetchall()
+
+    def quarantined(self) -> set[tuple[str, int, tuple[str, ...]]]:
+        if self.verdict["quarantined_rows"] is None:
+            return set()
+        return {
+            (file, line, tuple(reasons))
+            for file, line, reasons in self.query(
+                "SELECT file, line, reasons FROM '{root}/quarantine/{run}/rows.parquet'"
+            )
+        }
+
+
+Validate = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def validate_folder(tmp_path_factory: pytest.TempPathFactory) -> Validate:
+    """Validate a folder as a run of its own, into ``output`` or a new folder."""
+
+    def run(
+        folder: Path, *, output: Path | None = None, run_id: str = "run", **kwargs: Any
+    ) -> Outcome:
+        root = output or tmp_path_factory.mktemp("output")
+        known = kwargs.pop("known", None)
+        suites = kwargs.pop("suites", validate.SUITES)
+        verdict = validate.validate(
+            validate.Delivery.of_folder(folder, run_id),
+            storage.Folder(root),
+            work=tmp_path_factory.mktemp("work"),
+            known=known,
+            settings=validate.Settings(**kwargs),
+            now=NOW,
+            progress=lambda _: None,
+            suites=suites,
+        )
+        stored = json.loads((root / f"runs/{run_id}/verdict.json").read_text())
+        assert stored == verdict
+        return Outcome(verdict=stored, root=root)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def clean_run(validate_folder: Validate, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return validate_folder(write_delivery(tmp_path_factory.mktemp("clean"), clean_files()))
