@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from spark_jobs import compute, engine, jvm, transform
+from delivery import reader
+from spark_jobs import engine, jvm, transform
+from spark_jobs.compute import compute
 from spark_jobs.errors import EngineError
 
 
@@ -26,10 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         archive.parent.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(".part")
         with tempfile.TemporaryDirectory(prefix="appcds-") as scratch:
-            _, _, staged = transform.read_and_stage(Path(folders[0]), Path(scratch))
+            _, _, staged = transform.read_and_stage(
+                reader.files_in(Path(folders[0])), Path(scratch)
+            )
             try:
                 with engine.jvm_session(small=True, archive=unfinished) as spark:
-                    compute.run(spark, staged)
+                    compute(spark, staged)
             except EngineError as error:
                 print(f"no class archive: {error}", file=sys.stderr)
                 return 1

@@ -10,8 +10,9 @@
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -57,8 +58,30 @@ def choose(asked: EngineName) -> Choice:
 
 
 @contextmanager
+def starting(
+    engine: Literal["spark", "sail"], *, input_bytes: int
+) -> Iterator[Callable[[], SparkSession]]:
+    """Open a session in the background; the call that is yielded waits for it.
+
+    Importing pyspark and starting its engine take longer than reading a small delivery, and
+    both leave a core idle.
+
+    Raises:
+        EngineError: by the call, when the engine did not start.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(1, "engine") as thread:
+        opening = thread.submit(
+            lambda: stack.enter_context(session(engine, input_bytes=input_bytes))
+        )
+        try:
+            yield opening.result
+        finally:
+            wait([opening])
+
+
+@contextmanager
 def session(engine: Literal["spark", "sail"], *, input_bytes: int) -> Iterator[SparkSession]:
-    """Open a session suited to an input of this many bytes of Parquet, and close it after.
+    """Open a session suited to this many bytes of CSV, and close it after.
 
     Raises:
         EngineError: the engine did not start.

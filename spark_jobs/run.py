@@ -99,10 +99,12 @@ def transform_run(
     Raises:
         TransformError: see :mod:`spark_jobs.errors`.
     """
-    with _timed("read accepted rows", progress):
-        staged = _stage(store.download_accepted(scratch), scratch)
-    with _timed(f"computed KPIs on {choice.engine}", progress):
-        category, daily = compute(staged, choice)
+    size = sum(file.size for file in store.manifest.files)
+    with engine.starting(choice.engine, input_bytes=size) as session:
+        with _timed("read accepted rows", progress):
+            staged = _stage(store.download_accepted(scratch), scratch)
+        with _timed(f"computed KPIs on {choice.engine}", progress):
+            category, daily = compute(session(), staged)
     stamp = Stamp(
         run_id=store.manifest.run_id,
         # Grows with every claimed batch, and is the same when one batch is run again.

@@ -37,7 +37,7 @@ from rich.console import Console
 from delivery import identity, leftovers, reader
 from delivery.datasets import DATASETS
 from delivery.leftovers import Leftover
-from delivery.reader import DeliveryError, FileReading
+from delivery.reader import DeliveryError, FileReading, LandedFile
 from spark_jobs import engine, report
 from spark_jobs.compute import Staged, compute, stage
 from spark_jobs.errors import SettingsError, TransformError
@@ -70,20 +70,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _transform_folder(
     options: argparse.Namespace, choice: engine.Choice, scratch: Path, progress: Console
 ) -> None:
-    readings, left_out, staged = read_and_stage(options.input, scratch)
-    for reading in readings:
-        if reading.status == "rejected":
-            progress.print(
-                f"{reading.file.name}: {reading.reason}: {reading.detail}", soft_wrap=True
-            )
-    _insist_on_every_dataset(options.input, readings)
-    category, daily = compute(
-        staged,
-        choice,
-        start=options.start,
-        end=options.end,
-        explain_plan=options.explain_plan,
-    )
+    files = reader.files_in(options.input)
+    size = sum(file.path.stat().st_size for file in files)
+    with engine.starting(choice.engine, input_bytes=size) as session:
+        readings, left_out, staged = read_and_stage(files, scratch)
+        for reading in readings:
+            if reading.status == "rejected":
+                progress.print(
+                    f"{reading.file.name}: {reading.reason}: {reading.detail}", soft_wrap=True
+                )
+        _insist_on_every_dataset(options.input, readings)
+        category, daily = compute(
+            session(),
+            staged,
+            start=options.start,
+            end=options.end,
+            explain_plan=options.explain_plan,
+        )
     options.output.mkdir(parents=True, exist_ok=True)
     report.write(category, options.output / "category_kpis")
     report.write(daily, options.output / "order_kpis")
@@ -112,16 +115,16 @@ def _transform_run(
     )
 
 
-def read_and_stage(folder: Path, scratch: Path) -> tuple[list[FileReading], list[Leftover], Staged]:
-    """Read a folder's CSV files and write what counts to ``scratch``.
+def read_and_stage(
+    files: Sequence[LandedFile], scratch: Path
+) -> tuple[list[FileReading], list[Leftover], Staged]:
+    """Read CSV files and write the rows that count to ``scratch``.
 
     Returns what became of each file, what was left out, and the staged Parquet files.
-
-    Raises:
-        DeliveryError: no such folder, or no file of a dataset in it.
     """
-    with duckdb.connect(str(scratch / "delivery.duckdb")) as connection:
-        readings = reader.read(reader.files_in(folder), connection)
+    # In memory until four fifths of it are full, then in scratch.
+    with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
+        readings = reader.read(files, connection)
         identity.resolve(connection)
         left_out = list(leftovers.leftovers(connection, readings))
         return readings, left_out, stage(connection, scratch)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from delivery import reader
 from spark_jobs import compute as kpi_tables
 from spark_jobs import engine, jvm, transform
 from tests import oracle
@@ -80,6 +81,6 @@ def _open_session(name: engine.EngineName) -> None:
 
 def _compute(folder: Path) -> oracle.Tables:
     with tempfile.TemporaryDirectory() as scratch:
-        _, _, staged = transform.read_and_stage(folder, Path(scratch))
-        category, daily = kpi_tables.run(_STATE["spark"], staged)
+        _, _, staged = transform.read_and_stage(reader.files_in(folder), Path(scratch))
+        category, daily = kpi_tables.compute(_STATE["spark"], staged)
     return oracle.Tables(category.to_pylist(), daily.to_pylist())
