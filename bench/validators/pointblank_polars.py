@@ -59,6 +59,9 @@ class Checks:
         # A missing value is present()'s to report: here it passes.
         return self._add(self._plan.col_vals_in_set(column, [*values, None]), reason)
 
+    def true(self, column: str, reason: str) -> "Checks":
+        return self._add(self._plan.col_vals_expr(pl.col(column)), reason)
+
     def passed(self) -> pl.DataFrame:
         done = self._plan.interrogate(collect_extracts=False)
         failed = done.n_failed()
@@ -128,8 +131,8 @@ def main(folder: Path, output: Path) -> None:
     )
     lines = (
         Checks(lines, "order_items", counts)
-        .among("order_known", [True], "unknown_order")
-        .among("product_known", [True], "unknown_product")
+        .true("order_known", "unknown_order")
+        .true("product_known", "unknown_product")
         .passed()
     )
     totals = lines.group_by("order_id").agg(
@@ -145,8 +148,8 @@ def main(folder: Path, output: Path) -> None:
         Checks(orders, "orders", counts)
         .present("user_id", "missing_user_id")
         .matches("user_id", ID, "malformed_user_id")
-        .among("has_lines", [True], "order_without_lines")
-        .among("total_matches", [True], "total_mismatch")
+        .true("has_lines", "order_without_lines")
+        .true("total_matches", "total_mismatch")
         .passed()
     )
     repeated = orders.height - orders.select("order_id", "file").n_unique()
