@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import demo
 from .cloud import LocalCloud, StartError
+from .deploy import DeployError
 from .ecs_processes import PROJECT_ROOT
 from .provision import CLUSTER, provision
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             fail=options.fail,
             time_scale=options.time_scale,
         )
-    except (demo.DemoError, StartError) as error:
+    except (demo.DemoError, DeployError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(port: int, engine: str, time_scale: float) -> int:
     shutil.rmtree(demo.HOME, ignore_errors=True)
     with LocalCloud.start(demo.HOME, time_scale=time_scale, port=port) as cloud:
-        stack = provision(demo.plan(engine, time_scale), cloud.session())
+        stack = provision(demo.plan(engine, time_scale), cloud)
         for name, value in cloud.environment.items():
             print(f"export {name}={value}")
         print(

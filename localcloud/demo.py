@@ -160,8 +160,7 @@ def run(delivery: Path, *, engine: str, fail: bool, time_scale: float, home: Pat
     began = time.monotonic()
     progress.print("starting the embedded AWS …")
     with LocalCloud.start(home, time_scale=time_scale) as cloud:
-        session = cloud.session()
-        shop = Shop(stack=provision(plan(engine, time_scale), session), session=session)
+        shop = Shop(stack=provision(plan(engine, time_scale), cloud), session=cloud.session())
         progress.print(
             f"ready after {time.monotonic() - began:.1f} s at {cloud.endpoint}; "
             f"uploading {len(files)} files to s3://{shop.stack.bucket}/incoming/"

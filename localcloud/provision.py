@@ -1,22 +1,22 @@
-"""What infra/ and ``chalice deploy`` create in AWS, created on the embedded one with boto3.
+"""The whole stack on the embedded AWS.
 
-CloudFormation on moto is no test of a deployment, so the resources are made directly;
-the state machine is the shipped file, with its placeholders filled in.
+What infra/ creates is created with boto3, because CloudFormation on moto is no test of a
+deployment. The state machine is the shipped file with its placeholders filled in; the
+functions, their upload notification, schedule and rules are deployed by Chalice itself.
 """
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import boto3
 
+from . import deploy
+from .cloud import LocalCloud
 from .ecs_processes import PROJECT_ROOT
 
-APP_NAME: Final = "ecommerce-kpi"
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
 STATE_MACHINE: Final = "ECommercePipeline"
@@ -37,16 +37,6 @@ PLACEHOLDERS: Final = frozenset(
         "AssignPublicIp",
     }
 )
-# Lambda function → its handler in app.py.
-FUNCTIONS: Final = {
-    "CheckFileThreshold": "check_file_threshold",
-    "CheckOnObjectCreated": "check_on_object_created",
-    "CheckOnSchedule": "check_on_schedule",
-    "OnExecutionEnded": "on_execution_ended",
-    "RecountFiles": "recount_files",
-    "ReadVerdict": "read_verdict",
-    "FinishRun": "finish_run",
-}
 
 
 class PlaceholderError(ValueError):
@@ -57,12 +47,10 @@ class PlaceholderError(ValueError):
 class Plan:
     """What differs from one embedded AWS to another.
 
-    ``commands`` replaces a task's command by a stand-in program's; ``environment`` is
-    added to the functions', ``task_environment`` to the containers'.
+    ``environment`` is added to the functions', ``task_environment`` to the containers'.
     """
 
     bucket: str = "ecommerce-data"
-    events: str = "s3"
     environment: Mapping[str, str] = field(default_factory=dict)
     task_environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,8 +66,9 @@ class Stack:
     environment: Mapping[str, str]
 
 
-def provision(plan: Plan, session: boto3.Session) -> Stack:
+def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     """Create everything, in the order in which the parts need one another."""
+    session = cloud.session()
     account = session.client("sts").get_caller_identity()["Account"]
     region = session.region_name
     arn = f"arn:aws:states:{region}:{account}:stateMachine:{STATE_MACHINE}"
@@ -99,7 +88,12 @@ def provision(plan: Plan, session: boto3.Session) -> Stack:
     _tables(session)
     topic_arn, messages_url = _topic(session)
     _tasks(session, plan)
-    functions = _functions(session, environment, account)
+    functions = deploy.deploy(
+        cloud.home / "chalice_app",
+        stage=STAGE,
+        variables=environment,
+        environment=cloud.environment,
+    )
     _state_machine(
         session,
         account,
@@ -115,7 +109,6 @@ def provision(plan: Plan, session: boto3.Session) -> Stack:
             **_network(session),
         },
     )
-    _events(session, plan, arn, functions)
     return Stack(
         bucket=plan.bucket,
         state_machine_arn=arn,
@@ -136,16 +129,6 @@ def definition(substitutions: Mapping[str, str]) -> str:
 
 def placeholders(text: str) -> set[str]:
     return set(re.findall(r"\$\{(\w+)\}", text))
-
-
-def package() -> bytes:
-    """Return the Chalice app as a deployment package, without what the machine has installed."""
-    folder = PROJECT_ROOT / "chalice_app"
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in [folder / "app.py", *sorted((folder / "chalicelib").glob("*.py"))]:
-            archive.write(path, path.relative_to(folder).as_posix())
-    return buffer.getvalue()
 
 
 def _bucket(session: boto3.Session, bucket: str) -> None:
@@ -226,26 +209,6 @@ def _tasks(session: boto3.Session, plan: Plan) -> None:
         )
 
 
-def _functions(
-    session: boto3.Session, environment: Mapping[str, str], account: str
-) -> dict[str, str]:
-    client, code = session.client("lambda"), package()
-    role = _ROLE.format(account=account)
-    session.client("iam").create_role(RoleName="local", AssumeRolePolicyDocument="{}")
-    return {
-        name: client.create_function(
-            FunctionName=f"{APP_NAME}-{STAGE}-{name}",
-            Runtime="python3.11",
-            Role=role,
-            Handler=f"app.{handler}",
-            Code={"ZipFile": code},
-            Environment={"Variables": dict(environment)},
-            Timeout=60,
-        )["FunctionArn"]
-        for name, handler in FUNCTIONS.items()
-    }
-
-
 def _network(session: boto3.Session) -> dict[str, str]:
     ec2 = session.client("ec2")
     subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
@@ -265,59 +228,3 @@ def _state_machine(session: boto3.Session, account: str, substitutions: Mapping[
         definition=definition(substitutions),
         roleArn=_ROLE.format(account=account),
     )
-
-
-def _events(
-    session: boto3.Session, plan: Plan, state_machine_arn: str, functions: Mapping[str, str]
-) -> None:
-    """Connect uploads (by S3 notification or EventBridge), the schedule and the runs' ends."""
-    configuration: Any = {"EventBridgeConfiguration": {}}
-    if plan.events == "s3":
-        configuration = {
-            "LambdaFunctionConfigurations": [
-                {
-                    "Id": "uploads",
-                    "LambdaFunctionArn": functions["CheckFileThreshold"],
-                    "Events": ["s3:ObjectCreated:*"],
-                    "Filter": {
-                        "Key": {
-                            "FilterRules": [
-                                {"Name": "prefix", "Value": "incoming/"},
-                                {"Name": "suffix", "Value": ".csv"},
-                            ]
-                        }
-                    },
-                }
-            ]
-        }
-    session.client("s3").put_bucket_notification_configuration(
-        Bucket=plan.bucket, NotificationConfiguration=configuration
-    )
-    events = session.client("events")
-    uploaded = {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
-        "detail": {
-            "bucket": {"name": [plan.bucket]},
-            "object": {"key": [{"prefix": "incoming/"}]},
-        },
-    }
-    ended = {
-        "source": ["aws.states"],
-        "detail-type": ["Step Functions Execution Status Change"],
-        "detail": {
-            "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"],
-            "stateMachineArn": [state_machine_arn],
-        },
-    }
-    if plan.events == "eventbridge":
-        events.put_rule(Name="uploads", EventPattern=json.dumps(uploaded))
-        _target(session, "uploads", functions["CheckOnObjectCreated"])
-    events.put_rule(Name="ended", EventPattern=json.dumps(ended))
-    _target(session, "ended", functions["OnExecutionEnded"])
-    events.put_rule(Name="schedule", ScheduleExpression="rate(5 minutes)")
-    _target(session, "schedule", functions["CheckOnSchedule"])
-
-
-def _target(session: boto3.Session, rule: str, function_arn: str) -> None:
-    session.client("events").put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": function_arn}])

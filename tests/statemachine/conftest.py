@@ -56,11 +56,15 @@ class Shop:
 
     def schedule(self, state: str) -> None:
         events = self.session.client("events")
-        (events.enable_rule if state == "on" else events.disable_rule)(Name="schedule")
+        (events.enable_rule if state == "on" else events.disable_rule)(
+            Name="ecommerce-kpi-dev-CheckOnSchedule-event"
+        )
 
     def end_events(self, state: str) -> None:
         events = self.session.client("events")
-        (events.enable_rule if state == "on" else events.disable_rule)(Name="ended")
+        (events.enable_rule if state == "on" else events.disable_rule)(
+            Name="ecommerce-kpi-dev-OnExecutionEnded-event"
+        )
 
     def stored(self, prefix: str = "") -> list[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(
@@ -183,7 +187,6 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture(scope="session")
 def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with LocalCloud.start(tmp_path_factory.mktemp("machine"), time_scale=TIME_SCALE) as cloud:
-        session = cloud.session()
         plan = Plan(
             environment={
                 "FORCE_PROCESS_AFTER_MINUTES": FORCE_AFTER_MINUTES,
@@ -193,7 +196,7 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             # PYTHONSAFEPATH keeps the project's own packages behind the stand-ins.
             task_environment={"PYTHONPATH": str(STANDINS), "PYTHONSAFEPATH": "1"},
         )
-        yield Shop(cloud, provision(plan, session), session)
+        yield Shop(cloud, provision(plan, cloud), cloud.session())
 
 
 @pytest.fixture
