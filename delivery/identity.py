@@ -11,8 +11,8 @@ of their names, or of landing time and then name), then the larger ``_line``.
   files, and one file may hold the same line twice and mean it.
 - A line whose order or product is not there is held back: it counts once its parent arrives.
 
-Only rows whose key really recurs pay for the rules; at three million lines that is the
-difference between 0.2 s and 1.9 s.
+Only rows whose key recurs pay for the rules: 1.0 instead of 1.6 CPU seconds at a million orders
+and three million lines.
 """
 
 from typing import Final
