@@ -1,0 +1,113 @@
+"""``chalice deploy`` against the embedded AWS, and what it ships."""
+
+import ast
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from localcloud import deploy
+
+APP = Path(__file__).parents[2] / "chalice_app"
+
+
+def modules(names: list[str]) -> set[str]:
+    return {name for name in names if name.startswith("chalicelib/") or name == "app.py"}
+
+
+def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
+    functions = {
+        function["FunctionName"]: function
+        for function in aws.session.client("lambda").list_functions()["Functions"]
+    }
+    assert set(functions) == {
+        f"ecommerce-kpi-dev-{name}"
+        for name in (
+            "CheckFileThreshold",
+            "CheckOnObjectCreated",
+            "CheckOnSchedule",
+            "OnExecutionEnded",
+            "RecountFiles",
+            "ReadVerdict",
+            "FinishRun",
+        )
+    }
+    for function in functions.values():
+        variables = function["Environment"]["Variables"]
+        assert variables["S3_BUCKET"] == aws.stack.bucket
+        assert variables["STEP_FUNCTION_ARN"] == aws.stack.state_machine_arn
+        assert variables["FORCE_PROCESS_AFTER_MINUTES"] == "30"
+
+
+def test_uploads_of_csv_files_and_nothing_else_call_the_function(aws) -> None:
+    configuration = aws.session.client("s3").get_bucket_notification_configuration(
+        Bucket=aws.stack.bucket
+    )
+    [function] = configuration["LambdaFunctionConfigurations"]
+    assert function["LambdaFunctionArn"].endswith("ecommerce-kpi-dev-CheckFileThreshold")
+    rules = {rule["Name"]: rule["Value"] for rule in function["Filter"]["Key"]["FilterRules"]}
+    assert rules == {"prefix": "incoming/", "suffix": ".csv"}
+
+
+def test_the_schedule_is_five_minutes(aws) -> None:
+    rules = aws.session.client("events").list_rules()["Rules"]
+    assert [rule["ScheduleExpression"] for rule in rules if "ScheduleExpression" in rule] == [
+        "rate(5 minutes)"
+    ]
+
+
+def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
+    path = deploy.package(aws.cloud.home / "chalice_app")
+    names = zipfile.ZipFile(path).namelist()
+    ours = {"app.py"} | {f"chalicelib/{found.name}" for found in APP.glob("chalicelib/*.py")}
+    assert modules(names) == ours
+    assert {name for name in names if name not in ours} == {"chalice/__init__.py", "chalice/app.py"}
+    assert path.stat().st_size < 15 * 1024 * 1024
+
+
+def test_the_package_imports_with_boto3_alone_beside_it(aws, tmp_path) -> None:
+    """As in Lambda, where the runtime has boto3: everything else is in the package."""
+    with zipfile.ZipFile(deploy.package(aws.cloud.home / "chalice_app")) as package:
+        package.extractall(tmp_path)
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import app
+print("\\n".join(sorted(
+    {name.split(".")[0] for name, module in sys.modules.items()
+     if "site-packages" in (getattr(module, "__file__", "") or "")}
+)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(tmp_path)],
+        env={
+            "S3_BUCKET": "b",
+            "STEP_FUNCTION_ARN": "arn:aws:states:r:1:stateMachine:M",
+            "AWS_DEFAULT_REGION": "eu-north-1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    boto3_brings = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"}
+    # botocore takes certifi where it is installed; setuptools puts its hook into any start.
+    also_here = {"certifi", "_distutils_hack"}
+    assert set(result.stdout.split()) - also_here <= boto3_brings
+
+
+def test_handlers_are_two_to_five_lines_and_decide_nothing() -> None:
+    tree = ast.parse((APP / "app.py").read_text(encoding="utf-8"))
+    handlers = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert len(handlers) == 7
+    for handler in handlers:
+        assert len(handler.body) == 1, handler.name
+        assert isinstance(handler.body[0], ast.Return), handler.name
+
+
+def test_the_configuration_names_no_account_or_region() -> None:
+    text = "".join(path.read_text() for path in (APP / ".chalice").glob("*.json"))
+    document = json.loads((APP / ".chalice/config.json").read_text())
+    assert set(document["stages"]) == {"dev", "prod"}
+    assert "eu-" not in text
+    assert not any(part.isdigit() and len(part) == 12 for part in text.split(":"))

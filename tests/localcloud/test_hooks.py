@@ -1,0 +1,150 @@
+"""The contract that an upgrade of moto has to keep: what the hooks promise, seen from outside."""
+
+import json
+import socket
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+RECORDER = """
+import pathlib, signal, sys, time
+def note(*_):
+    pathlib.Path({path!r}).write_text("SIGTERM")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, note)
+pathlib.Path({ready!r}).write_text("ready")
+time.sleep(60)
+"""
+
+
+def test_moto_is_the_version_that_the_hooks_were_written_for() -> None:
+    assert version("moto") == "5.2.5"
+
+
+def test_the_server_listens_on_the_loopback_address_only(aws) -> None:
+    port = int(aws.cloud.endpoint.rsplit(":", 1)[-1])
+    listening = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    addresses = {
+        line.split()[1].split(":")[0]
+        for line in listening
+        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+    }
+    assert addresses == {f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}"}
+
+
+def test_a_task_is_a_process_with_its_definitions_environment_and_command(aws, tmp_path) -> None:
+    seen = tmp_path / "seen.json"
+    code = (
+        "import json, os, pathlib; keys = ('SHARED', 'EXTRA', 'ORDER_KPIS_TABLE',"
+        f" 'AWS_ENDPOINT_URL', 'ECS_TASK_ARN'); pathlib.Path({str(seen)!r}).write_text("
+        "json.dumps({'cwd': os.getcwd(), **{k: os.environ[k] for k in keys}}))"
+    )
+    answer = aws.run(aws.task(code))
+    assert answer["status"] == "SUCCEEDED"
+    output = json.loads(answer["output"])
+    assert output["Containers"][0]["ExitCode"] == 0
+    assert output["LastStatus"] == "STOPPED"
+    environment = json.loads(seen.read_text())
+    assert environment == {
+        "cwd": str(Path(__file__).parents[2]),
+        "SHARED": "definition",
+        "EXTRA": "override",
+        "ORDER_KPIS_TABLE": "OrderKPIs",
+        "AWS_ENDPOINT_URL": aws.cloud.endpoint,
+        "ECS_TASK_ARN": output["TaskArn"],
+    }
+
+
+def test_a_non_zero_exit_code_fails_the_state_with_the_task_as_its_cause(aws) -> None:
+    answer = aws.run(aws.task("import sys; sys.exit(3)"))
+    assert (answer["status"], answer["error"]) == ("FAILED", "States.TaskFailed")
+    assert json.loads(answer["cause"])["Containers"][0]["ExitCode"] == 3
+
+
+def test_a_task_killed_by_a_signal_has_128_plus_its_number(aws) -> None:
+    answer = aws.run(aws.task("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    assert json.loads(answer["cause"])["Containers"][0]["ExitCode"] == 137
+
+
+def test_a_time_out_ends_the_process_with_sigterm(aws, tmp_path) -> None:
+    note, ready = tmp_path / "note", tmp_path / "ready"
+    code = RECORDER.format(path=str(note), ready=str(ready))
+    answer = aws.run(aws.task(code, TimeoutSeconds=1))
+    assert answer["status"] in {"FAILED", "TIMED_OUT"}
+    aws.wait_for(note.exists, 5)
+
+
+def test_stopping_the_execution_ends_the_process_with_sigterm(aws, tmp_path) -> None:
+    note, ready = tmp_path / "note", tmp_path / "ready"
+    arn = aws.start(aws.task(RECORDER.format(path=str(note), ready=str(ready))))
+    aws.wait_for(ready.exists, 10)
+    aws.sfn.stop_execution(executionArn=arn)
+    aws.wait_for(note.exists, 5)
+    aws.wait_for(lambda: aws.described(arn)["status"] == "ABORTED", 5)
+
+
+def test_a_task_that_is_retried_after_a_time_out_gets_its_full_time_again(aws, tmp_path) -> None:
+    marker = tmp_path / "first"
+    code = (
+        f"import pathlib, time; p = pathlib.Path({str(marker)!r}); again = p.exists();"
+        " p.touch(); time.sleep(0.5 if again else 60)"
+    )
+    retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 1}]
+    answer = aws.run(aws.task(code, TimeoutSeconds=2, Retry=retry))
+    assert answer["status"] == "SUCCEEDED"
+
+
+def test_waits_and_retry_intervals_are_scaled(aws) -> None:
+    began = time.monotonic()
+    assert aws.run({"Type": "Wait", "Seconds": 100, "End": True})["status"] == "SUCCEEDED"
+    assert 1 <= time.monotonic() - began < 5
+    retry = [
+        {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 50, "MaxAttempts": 2, "BackoffRate": 2}
+    ]
+    began = time.monotonic()
+    assert aws.run(aws.task("raise SystemExit(1)", Retry=retry))["status"] == "FAILED"
+    assert 1.5 <= time.monotonic() - began < 10
+
+
+def test_executions_without_a_name_get_one_each(aws) -> None:
+    state = {"Type": "Pass", "Parameters": {"name.$": "$$.Execution.Name"}, "End": True}
+    answers = [aws.run(state), aws.run(state)]
+    names = [json.loads(answer["output"])["name"] for answer in answers]
+    assert names == [answer["name"] for answer in answers]
+    assert len(set(names)) == 2
+
+
+def test_a_functions_error_reaches_the_machine_by_its_type(aws) -> None:
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {
+            "FunctionName": "ecommerce-kpi-dev-ReadVerdict",
+            "Payload": {"run_id": "no-such-run"},
+        },
+        "End": True,
+    }
+    answer = aws.run(state)
+    assert (answer["status"], answer["error"]) == ("FAILED", "VerdictError")
+    assert "runs/no-such-run/manifest.json" in answer["cause"]
+
+
+@pytest.mark.parametrize("source", ["s3", "eventbridge"])
+def test_an_upload_reaches_the_trigger_by_either_kind_of_event(aws, source: str) -> None:
+    s3, bucket = aws.session.client("s3"), aws.stack.bucket
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)
+    before.pop("ResponseMetadata")
+    waiting = "incoming/threshold_not_met_timestamp.json"
+    if source == "eventbridge":
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+    try:
+        s3.put_object(Bucket=bucket, Key="incoming/orders a+b.csv", Body=b"x")
+        aws.wait_for(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=waiting)["KeyCount"] == 1, 10)
+    finally:
+        for key in ("incoming/orders a+b.csv", waiting):
+            s3.delete_object(Bucket=bucket, Key=key)
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
