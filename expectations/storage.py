@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Protocol
@@ -158,15 +159,16 @@ def _fetch(s3: "S3Client", bucket: str, file: FileVersion, target: Path) -> Land
         raise DeliveryError(
             f"{subject}: the manifest claims it but it can't be read: {error}"
         ) from error
-    etag, size = found["ETag"].strip('"'), found["ContentLength"]
-    if (etag, size) != (file.etag, file.size):
-        raise DeliveryError(
-            f"{subject}: is {size} bytes with the etag {etag}, but the manifest claims {file.size}"
-            f" bytes with the etag {file.etag}; it was overwritten: start a new run"
-        )
-    with target.open("wb") as sink:
-        for chunk in found["Body"].iter_chunks(_CHUNK):
-            sink.write(chunk)
+    with closing(found["Body"]) as body:
+        etag, size = found["ETag"].strip('"'), found["ContentLength"]
+        if (etag, size) != (file.etag, file.size):
+            raise DeliveryError(
+                f"{subject}: is {size} bytes with the etag {etag}, but the manifest claims"
+                f" {file.size} bytes with the etag {file.etag}; it was overwritten: start a new run"
+            )
+        with target.open("wb") as sink:
+            for chunk in body.iter_chunks(_CHUNK):
+                sink.write(chunk)
     return LandedFile(name=file.name, path=target, dataset=file.dataset, landed_at=file.landed_at)
 
 

@@ -11,6 +11,7 @@ run itself failed, and then there is no verdict. A summary goes to stdout, progr
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], memory_limit: str | None) -> Self:
-        """Raise SettingsError when MAX_BAD_ROW_PERCENT is no percentage."""
+        """Raise SettingsError when MAX_BAD_ROW_PERCENT or the limit can't be used."""
         text = env.get("MAX_BAD_ROW_PERCENT", "10")
         try:
             percent = float(text)
@@ -58,10 +59,13 @@ class Settings:
             percent = -1
         if not 0 <= percent <= 100:
             raise SettingsError(f"MAX_BAD_ROW_PERCENT is '{text}': set a number from 0 to 100")
-        return cls(
-            max_bad_row_percent=percent,
-            memory_limit=memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "100MB"),
-        )
+        limit = memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "100MB")
+        if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", limit):
+            raise SettingsError(
+                f"the memory limit is '{limit}': set --memory-limit or VALIDATOR_MEMORY_LIMIT to a"
+                " size such as 100MB"
+            )
+        return cls(max_bad_row_percent=percent, memory_limit=limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,7 @@ def validate(
     settings: Settings,
     now: datetime,
     progress: Progress,
-    suites: Path = SUITES,
+    suites: Path,
 ) -> dict[str, Any]:
     """Judge a delivery, put everything that comes of it into ``output``, and return the verdict.
 
@@ -275,6 +279,7 @@ def main(
                 settings=settings,
                 now=now,
                 progress=progress,
+                suites=SUITES,
             )
     except SettingsError as error:
         return _failed(error, code=2)

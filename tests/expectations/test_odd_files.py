@@ -110,7 +110,7 @@ def test_a_field_of_ten_megabytes_costs_its_row_only(
     assert outcome.file(ODD)["accepted_rows"] == ROWS - 1
     [(raw,)] = outcome.query("SELECT raw FROM '{root}/quarantine/{run}/rows.parquet'")
     assert raw.startswith("O2-1,xxx")
-    assert raw.endswith("… (10,000,031 characters)")
+    assert raw.endswith("… (10,000,032 characters)")
     assert others(outcome) == ALL_OTHERS
 
 

@@ -1,0 +1,184 @@
+"""A run from a manifest in S3, whose files may change after they were claimed."""
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from chalice_app.chalicelib.landing import RunKeys
+from chalice_app.chalicelib.manifest import FileVersion, Manifest
+from expectations import data_docs, storage, validate
+from tests.conftest import HEADERS
+
+from .conftest import NOW, clean_files
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "shop"
+LANDED = datetime(2026, 2, 28, 7, 0, tzinfo=UTC)
+
+
+def csv_text(name: str, rows: list[dict[str, str]]) -> bytes:
+    dataset = next(d for d in ("order_items", "orders", "products") if name.startswith(d))
+    lines = [",".join(row[column] for column in HEADERS[dataset]) for row in rows]
+    return "\n".join([",".join(HEADERS[dataset]), *lines, ""]).encode()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+    """A versioned, empty bucket, and the environment of a container that uses it."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-north-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    for _ in range(100):
+        try:
+            client.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
+            )
+            break
+        except EndpointConnectionError:
+            time.sleep(0.2)
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    yield client
+    versions = client.list_object_versions(Bucket=BUCKET)
+    for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
+        client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    client.delete_bucket(Bucket=BUCKET)
+
+
+def claim(s3: "S3Client", run_id: str, **changes: Any) -> str:
+    """Land the clean delivery, freeze its manifest, and return the manifest's address."""
+    files = []
+    for name, rows in sorted(clean_files().items()):
+        content = csv_text(name, rows)
+        put = s3.put_object(Bucket=BUCKET, Key=f"incoming/{name}", Body=content)
+        version = {
+            "key": f"incoming/{name}",
+            "version_id": put["VersionId"],
+            "etag": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            "size": len(content),
+            "landed_at": LANDED,
+        }
+        files.append(FileVersion(**(version | changes if name == "orders_1.csv" else version)))
+    manifest = Manifest(
+        run_id=run_id, bucket=BUCKET, created_at=NOW, forced=False, files=tuple(files)
+    )
+    key = RunKeys(run_id).manifest
+    s3.put_object(Bucket=BUCKET, Key=key, Body=manifest.to_json().encode())
+    return f"s3://{BUCKET}/{key}"
+
+
+def run(manifest: str) -> int:
+    return validate.main(["--manifest", manifest, "--output", f"s3://{BUCKET}"], clock=lambda: NOW)
+
+
+def keys(s3: "S3Client", prefix: str) -> set[str]:
+    return {
+        found["Key"]
+        for found in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    }
+
+
+def read(s3: "S3Client", key: str) -> bytes:
+    return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def test_the_versions_that_were_claimed_are_read_whatever_lands_afterwards(
+    s3: "S3Client", tmp_path: Any
+) -> None:
+    manifest = claim(s3, "r1")
+    s3.put_object(Bucket=BUCKET, Key="incoming/orders_1.csv", Body=b"PK\x03\x04 overwritten")
+    s3.delete_object(Bucket=BUCKET, Key="incoming/products.csv")
+
+    assert run(manifest) == 0
+    verdict = json.loads(read(s3, "runs/r1/verdict.json"))
+    assert verdict["outcome"] == "accepted"
+    assert verdict["totals"]["accepted_rows"] == 220
+    assert verdict["files"][0]["key"] == "incoming/order_items_0.csv"
+
+    (tmp_path / "orders.parquet").write_bytes(read(s3, verdict["accepted"]["orders"]))
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            f"SELECT _file_name, _landed_at, min(_line), max(_line), sum(total_amount)"
+            f" FROM '{tmp_path}/orders.parquet' GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    assert rows == [(f"orders_{n}.csv", LANDED.replace(tzinfo=None), 2, 21, 200) for n in range(5)]
+    assert keys(s3, "data_docs/runs/") == {"data_docs/runs/r1.html"}
+    index = s3.get_object(Bucket=BUCKET, Key="data_docs/index.html")
+    assert index["ContentType"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"etag": "0" * 32}, "but the manifest claims"),
+        ({"size": 7}, "but the manifest claims 7 bytes"),
+        ({"version_id": "gone"}, "incoming/orders_1.csv (version gone): the manifest claims it"),
+    ],
+)
+def test_bytes_that_are_not_the_claimed_ones_are_a_failure_of_the_run(
+    change: dict[str, Any],
+    message: str,
+    s3: "S3Client",
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(claim(s3, "r2", **change)) == 1
+    assert message in capsys.readouterr().err
+    assert keys(s3, "runs/r2/") == {"runs/r2/manifest.json"}
+
+
+def test_a_retried_run_leaves_the_same_as_one_that_worked_at_once(s3: "S3Client") -> None:
+    manifest = claim(s3, "r3")
+    assert run(manifest) == 0
+    first = {key: read(s3, key) for key in keys(s3, "") if key.endswith((".json", ".parquet"))}
+    assert run(manifest) == 0
+    again = {key: read(s3, key) for key in keys(s3, "") if key.endswith((".json", ".parquet"))}
+    assert first.keys() == again.keys()
+    assert first["runs/r3/verdict.json"] == again["runs/r3/verdict.json"]
+    history = data_docs.History.from_json(again[data_docs.HISTORY])
+    assert [entry.run_id for entry in history.runs] == ["r3"]
+
+
+def test_a_missing_manifest_is_said_so(s3: "S3Client", capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"s3://{BUCKET}/runs/nope/manifest.json") == 1
+    assert "there is no such manifest; check --manifest" in capsys.readouterr().err
+
+
+def test_a_bucket_with_a_prefix_keeps_everything_below_it(s3: "S3Client", tmp_path: Any) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    below = storage.place(f"s3://{BUCKET}/some/where")
+    below.put(tmp_path / "x.json", "runs/r/verdict.json")
+    assert below.get("runs/r/verdict.json") == b"{}"
+    assert below.get("runs/r/other.json") is None
+    assert keys(s3, "") == {"some/where/runs/r/verdict.json"}
