@@ -20,12 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "serve":
-            return _serve(options.port, options.engine, options.time_scale)
+            return _serve(options.home, options.port, options.engine, options.time_scale)
         return demo.run(
             options.delivery,
             engine=options.engine,
             fail=options.fail,
             time_scale=options.time_scale,
+            home=options.home,
         )
     except (demo.DemoError, DeployError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _serve(port: int, engine: str, time_scale: float) -> int:
-    shutil.rmtree(demo.HOME, ignore_errors=True)
-    with LocalCloud.start(demo.HOME, time_scale=time_scale, port=port) as cloud:
+def _serve(home: Path, port: int, engine: str, time_scale: float) -> int:
+    shutil.rmtree(home, ignore_errors=True)
+    with LocalCloud.start(home, time_scale=time_scale, port=port) as cloud:
         stack = provision(demo.plan(engine, time_scale), cloud)
         for name, value in cloud.environment.items():
             print(f"export {name}={value}")
@@ -49,7 +50,7 @@ aws dynamodb scan --table-name OrderKPIs
 aws ecs list-tasks --cluster {CLUSTER}
 aws sqs receive-message --queue-url {stack.messages_url}
 
-# Logs: {demo.HOME.name}/server.log and {demo.HOME.name}/tasks/. Ctrl-C ends it.""",
+# Logs: {home}/server.log and {home}/tasks/. Ctrl-C ends it.""",
             flush=True,
         )
         cloud.wait()
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=demo.TIME_SCALE,
         help="what waits are multiplied by; 1 is AWS's own time (default: 1/60)",
+    )
+    shared.add_argument(
+        "--home",
+        type=Path,
+        default=demo.HOME,
+        help="folder for logs and Data Docs, made anew at each start (default: .localcloud)",
     )
     show = commands.add_parser("demo", parents=[shared], help="one delivery, shown live")
     show.add_argument("--delivery", type=Path, default=PROJECT_ROOT / "samples/incoming")
