@@ -1,18 +1,28 @@
 """A clean delivery of eleven files, and a way to validate any folder at a fixed time."""
 
 import json
-from collections.abc import Callable, Mapping
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import duckdb
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from expectations import storage, validate
 from tests.conftest import write_delivery
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "shop"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROWS = 20  # in each file, so that one bad row is 5 %
 
@@ -106,3 +116,44 @@ def validate_folder(tmp_path_factory: pytest.TempPathFactory) -> Validate:
 @pytest.fixture(scope="session")
 def clean_run(validate_folder: Validate, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return validate_folder(write_delivery(tmp_path_factory.mktemp("clean"), clean_files()))
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+    """A versioned, empty bucket, and the environment of a container that uses it."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-north-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    for _ in range(100):
+        try:
+            client.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
+            )
+            break
+        except EndpointConnectionError:
+            time.sleep(0.2)
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    yield client
+    versions = client.list_object_versions(Bucket=BUCKET)
+    for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
+        client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    client.delete_bucket(Bucket=BUCKET)

@@ -2,29 +2,21 @@
 
 import hashlib
 import json
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import FileVersion, Manifest
 from expectations import data_docs, storage, validate
 from tests.conftest import HEADERS
 
-from .conftest import NOW, clean_files
+from .conftest import BUCKET, NOW, clean_files
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BUCKET = "shop"
 LANDED = datetime(2026, 2, 28, 7, 0, tzinfo=UTC)
 
 
@@ -32,47 +24,6 @@ def csv_text(name: str, rows: list[dict[str, str]]) -> bytes:
     dataset = next(d for d in ("order_items", "orders", "products") if name.startswith(d))
     lines = [",".join(row[column] for column in HEADERS[dataset]) for row in rows]
     return "\n".join([",".join(HEADERS[dataset]), *lines, ""]).encode()
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
-
-
-@pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
-    """A versioned, empty bucket, and the environment of a container that uses it."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "eu-north-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    for _ in range(100):
-        try:
-            client.create_bucket(
-                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
-            )
-            break
-        except EndpointConnectionError:
-            time.sleep(0.2)
-    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    yield client
-    versions = client.list_object_versions(Bucket=BUCKET)
-    for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
-        client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-    client.delete_bucket(Bucket=BUCKET)
 
 
 def claim(s3: "S3Client", run_id: str, **changes: Any) -> str:
