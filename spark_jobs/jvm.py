@@ -86,8 +86,10 @@ def launch(java: Path, *, small: bool, memory: str, archive: Path | None = None)
         deadline = time.monotonic() + _START_SECONDS
         while not address.is_file():
             if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                process.communicate()
                 raise EngineError(
-                    f"{java}: Spark's JVM did not start (exit code {process.poll()}); "
+                    f"{java}: Spark's JVM did not start (exit code {process.returncode}); "
                     "its message stands above; --engine sail runs without Java"
                 )
             time.sleep(0.01)
@@ -151,4 +153,5 @@ def _version(java: Path) -> str:
         asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return asked.stderr
+    # Options from the environment are announced among the version's lines, and are not part of it.
+    return "\n".join(line for line in asked.stderr.splitlines() if "Picked up" not in line)
