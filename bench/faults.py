@@ -68,7 +68,8 @@ def faulty_delivery(size: str) -> Path:
 
 
 def plant(clean: Path, target: Path) -> None:
-    """Copy a folder's CSV files with faults."""
+    """Copy a folder's CSV files with faults; rows are counted through all files of a dataset."""
+    read = dict.fromkeys(_FAULTS, 0)
     for path in sorted(clean.glob("*.csv")):
         dataset = next(name for name in ("order_items", "orders", "products") if name in path.name)
         faults = _FAULTS[dataset]
@@ -80,8 +81,9 @@ def plant(clean: Path, target: Path) -> None:
             writer = csv.writer(copy, lineterminator="\n")
             header = next(rows)
             writer.writerow(header)
-            for number, row in enumerate(rows, start=1):
-                if number % EVERY == 0:
-                    column, value = faults[number // EVERY % len(faults)]
+            for row in rows:
+                read[dataset] += 1
+                if read[dataset] % EVERY == 0:
+                    column, value = faults[read[dataset] // EVERY % len(faults)]
                     row[header.index(column)] = value
                 writer.writerow(row)

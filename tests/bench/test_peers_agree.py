@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import rounds, transform
+from bench import faults, rounds, transform, validate
 from bench.process import CommandError, run
 from samples import generate
 
-ALL = ("sail", "spark", "spark-submit", "naive", "duckdb", "polars", "pandas")
+# Not spark and spark-submit: they are the product itself, tested in tests/spark_jobs.
+PEERS = ("naive", "duckdb", "polars", "pandas")
+VALIDATORS = ("gx-pandas", "pandera", "pointblank", "duckdb")
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +39,55 @@ def _run(name: str, delivery: Path, output: Path) -> None:
     run(ways[name].command(delivery, output), ways[name].environment)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "sail"])
+@pytest.mark.parametrize("name", PEERS)
 def test_a_contestant_writes_the_same_bytes_as_the_product(name, delivery, product, tmp_path):
     _run(name, delivery, tmp_path)
     rounds.compare_files(transform.OUTPUTS)(product, tmp_path)
     assert len((tmp_path / "order_kpis.csv").read_text().splitlines()) == 1 + 12
+
+
+@pytest.fixture(scope="session")
+def faulty(delivery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faulty")
+    faults.plant(delivery, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def judged(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The validator's own output."""
+    output = tmp_path_factory.mktemp("judged")
+    _validate("validator", faulty, output)
+    return output
+
+
+def _validate(name: str, delivery: Path, output: Path) -> None:
+    way = next(way for way in validate.contestants() if way.name == name)
+    run(way.command(delivery, output), way.environment)
+
+
+@pytest.mark.parametrize("name", VALIDATORS)
+def test_a_contestant_counts_the_same_faults_as_the_validator(name, faulty, judged, tmp_path):
+    _validate(name, faulty, tmp_path)
+    validate.compare(judged, tmp_path)
+
+
+def test_the_faults_to_find_are_of_many_kinds(judged):
+    kinds = validate.counts(judged)
+    assert {"orders.bad_order_date", "order_items.unknown_order", "orders.total_mismatch"} <= set(
+        kinds
+    )
+    assert kinds["order_items.quantity_out_of_range"] == 2
+
+
+def test_a_check_that_counts_differently_is_named_with_both_counts(tmp_path):
+    for name, text in (("duckdb", '{"orders.unknown_status": 3}'), ("pandera", "{}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "counts.json").write_text(text)
+    with pytest.raises(
+        rounds.DifferenceError, match=r"orders.unknown_status: duckdb counts 3 rows, pandera 0"
+    ):
+        validate.compare(tmp_path / "duckdb", tmp_path / "pandera")
 
 
 def test_a_cent_of_difference_is_named_with_file_line_and_both_values(tmp_path):
