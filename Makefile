@@ -30,8 +30,24 @@ $(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@touch $(READY)
 
 .PHONY: demo
-demo: $(READY) ## Run the main job on the sample delivery (DELIVERY=dir, ENGINE=spark|sail)
+demo: $(READY) ## Send the sample delivery through the whole pipeline (DELIVERY=dir, ENGINE=spark|sail)
+	$(BIN)/python -m localcloud demo --delivery $(DELIVERY) --engine $(ENGINE)
+
+.PHONY: demo-fail
+demo-fail: $(READY) ## The same with a file that has no header
+	$(BIN)/python -m localcloud demo --delivery $(DELIVERY) --engine $(ENGINE) --fail
+
+.PHONY: localcloud
+localcloud: $(READY) ## Keep the embedded AWS running for your own boto3 or AWS CLI
+	$(BIN)/python -m localcloud serve --engine $(ENGINE)
+
+.PHONY: kpis
+kpis: $(READY) ## Compute the KPIs of a folder of CSVs, without AWS
 	$(BIN)/python -m spark_jobs.transform --input $(DELIVERY) --output out --engine $(ENGINE)
+
+.PHONY: validate
+validate: $(READY) ## Validate a folder of CSVs; results and Data Docs in out/validated
+	$(BIN)/python -m expectations.validate --input $(DELIVERY) --output out/validated
 
 .PHONY: test
 test: $(READY) ## Run all tests, with branch coverage
@@ -46,6 +62,7 @@ lint: $(READY) ## Check style and types
 .PHONY: bench
 bench: $(READY) ## Compare with other engines (SIZE=S|M|L)
 	$(BIN)/python -m bench.transform --size $(SIZE)
+	$(BIN)/python -m bench.validate --size $(SIZE)
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependency groups of pyproject.toml anew

@@ -1,0 +1,103 @@
+"""The README does not drift from the code."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spark_jobs import kpis
+from tests.conftest import HEADERS, ROOT
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+# Read by a library or the platform, not settings of ours.
+FOREIGN = {
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "CI",
+    "HOME",
+    "JAVA_HOME",
+    "PATH",
+    "PYSPARK_GATEWAY_PORT",
+    "PYSPARK_GATEWAY_SECRET",
+    "RUST_LOG",
+    "GX_ANALYTICS_ENABLED",
+}
+READERS = {"get", "required", "_count", "_amount", "_folder", "setdefault", "pop"}
+
+
+def documents() -> list[Path]:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in tracked.stdout.split()]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_make_command_of_the_readme_is_a_target() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README, re.MULTILINE))
+    assert {a or b for a, b in named} <= targets
+    assert {"demo", "test", "kpis", "validate", "localcloud"} <= targets
+
+
+def settings_read_by(package: str) -> set[str]:
+    """The names in capitals that a package's code takes from the environment."""
+    found = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            constants = []
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                constants = node.args if name in READERS else []
+            elif isinstance(node, ast.Subscript):
+                constants = [node.slice]
+            found |= {
+                c.value
+                for c in constants
+                if isinstance(c, ast.Constant)
+                and isinstance(c.value, str)
+                and re.fullmatch(r"[A-Z][A-Z0-9_]{3,}|CI", c.value)
+            }
+    return found - FOREIGN
+
+
+@pytest.mark.parametrize("package", ["chalice_app", "expectations", "spark_jobs"])
+def test_every_setting_that_code_reads_stands_in_the_readme(package: str) -> None:
+    settings = settings_read_by(package)
+    assert settings, "the search above finds nothing any more"
+    assert {name for name in settings if not re.search(rf"\b{name}\b", README)} == set()
+
+
+def test_every_column_and_kpi_stands_in_the_readme() -> None:
+    names = {name for columns in HEADERS.values() for name in columns}
+    names |= {*kpis.CATEGORY_KPIS.fieldNames(), *kpis.ORDER_KPIS.fieldNames()}
+    assert {name for name in names if not re.search(rf"\b{name}\b", README)} == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["spark_jobs.transform", "expectations.validate", "samples.generate", "localcloud"],
+)
+def test_help_tells_the_options(module: str) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+        check=True,
+    )
+    assert "usage:" in asked.stdout
+    if module != "localcloud":
+        assert "xit code" in asked.stdout
