@@ -9,7 +9,8 @@ An expectation sees its dataset's table as ``{batch}``: every record that was de
 row with ``_line`` 0 stands for a file that could not be read at all. The suite ``relations``,
 judged last, sees the lines that are accepted. Beside it there are ``files``, ``typical_rows``,
 ``known_orders`` and ``known_products``; for order_items ``sound_orders`` and ``sound_products``;
-for relations ``line_totals`` and ``straddling_orders`` (see :mod:`expectations.judgement`).
+for relations ``lines_by_order``, ``line_totals`` and ``straddling_orders`` (see
+:mod:`expectations.judgement`).
 """
 
 from collections.abc import Mapping

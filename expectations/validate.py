@@ -298,6 +298,10 @@ def _failed(error: object, *, code: int) -> int:
 
 
 if __name__ == "__main__":
+    # Great Expectations imports pyspark, and pandas pyarrow, wherever they are installed. Nothing
+    # here needs them, and without them the import is 0.8 s and 60 MB smaller.
+    for optional in ("pyspark", "pyarrow"):
+        sys.modules[optional] = None  # type: ignore[assignment]
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
