@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .ecs_processes import PROJECT_ROOT
 
@@ -41,6 +41,20 @@ def deploy(
     document = json.loads(configuration.read_text(encoding="utf-8"))
     document["environment_variables"].update(variables)
     configuration.write_text(json.dumps(document), encoding="utf-8")
+    deployed = run_chalice(folder, stage=stage, environment=environment)
+    return {
+        resource["lambda_arn"].rsplit(":", 1)[-1].removeprefix(f"{APP_NAME}-{stage}-"): resource[
+            "lambda_arn"
+        ]
+        for resource in deployed
+        if resource["resource_type"] == "lambda_function"
+    }
+
+
+def run_chalice(
+    folder: Path, *, stage: str, environment: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Deploy the Chalice project in ``folder`` and return what Chalice says it has made."""
     result = subprocess.run(  # noqa: S603 - Chalice's own command line
         [sys.executable, "-c", _CHALICE, "deploy", "--stage", stage],
         cwd=folder,
@@ -53,14 +67,9 @@ def deploy(
         raise DeployError(
             f"chalice deploy has failed (exit code {result.returncode}): {result.stderr[-2000:]}"
         )
-    deployed = json.loads((folder / ".chalice/deployed" / f"{stage}.json").read_text("utf-8"))
-    return {
-        resource["lambda_arn"].removeprefix(
-            resource["lambda_arn"].rsplit(":", 1)[0] + f":{APP_NAME}-{stage}-"
-        ): resource["lambda_arn"]
-        for resource in deployed["resources"]
-        if resource["resource_type"] == "lambda_function"
-    }
+    notes = folder / ".chalice/deployed" / f"{stage}.json"
+    resources: list[dict[str, Any]] = json.loads(notes.read_text("utf-8"))["resources"]
+    return resources
 
 
 def package(folder: Path) -> Path:

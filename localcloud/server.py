@@ -56,13 +56,13 @@ def serve(home: Path, port: int, region: str, time_scale: float) -> None:
     from moto.core.config import default_user_config
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    from . import clock, ecs_processes, events, lambda_functions, s3_notifications
+    from . import clock, ecs_processes, events, lambda_functions, moto_gaps
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     ecs_processes.install(home)
     lambda_functions.install(home)
     events.install(home)
-    s3_notifications.install()
+    moto_gaps.install()
     clock.install(time_scale)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)

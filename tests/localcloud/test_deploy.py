@@ -111,3 +111,22 @@ def test_the_configuration_names_no_account_or_region() -> None:
     assert set(document["stages"]) == {"dev", "prod"}
     assert "eu-" not in text
     assert not any(part.isdigit() and len(part) == 12 for part in text.split(":"))
+
+
+def test_an_app_with_routes_can_be_deployed(aws, tmp_path) -> None:
+    """The other thing that moto refuses by itself: Chalice's description of its REST API."""
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice/config.json").write_text(
+        json.dumps({"version": "2.0", "app_name": "routes", "stages": {"dev": {}}})
+    )
+    (tmp_path / "app.py").write_text(
+        "from chalice import Chalice\n"
+        "app = Chalice(app_name='routes')\n"
+        "@app.route('/kpis/{date}')\n"
+        "def kpis(date):\n"
+        "    return {'date': date}\n"
+    )
+    resources = deploy.run_chalice(tmp_path, stage="dev", environment=aws.cloud.environment)
+    [api] = [found for found in resources if found["resource_type"] == "rest_api"]
+    found = aws.session.client("apigateway").get_resources(restApiId=api["rest_api_id"])["items"]
+    assert {resource["path"] for resource in found} == {"/", "/kpis", "/kpis/{date}"}
