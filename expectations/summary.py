@@ -30,26 +30,33 @@ def show(document: Mapping[str, Any], output: Place) -> None:
     table.add_column("status")
     for heading in ("accepted", "quarantined", "held"):
         table.add_column(heading, justify="right")
-    table.add_column("reasons", overflow="fold")
     for file in document["files"]:
-        reasons = [f"{reason} {count:,}" for reason, count in file["reasons"].items()]
-        if file["reason"]:
-            reasons.insert(0, f"{file['reason']}: {file['detail']}")
         table.add_row(
             Text(file["name"]),
             Text(file["status"], style=_STYLES[file["status"]]),
             f"{file['accepted_rows']:,}",
             f"{file['quarantined_rows']:,}",
             f"{file['held_rows']:,}",
-            Text("; ".join(reasons)),
         )
     console.print(table)
+    for file in document["files"]:
+        if file["reason"]:
+            _line(console, f"{file['name']}: {file['reason']}: {file['detail']}", "red")
+        if file["reasons"]:
+            counts = ", ".join(f"{reason} {count:,}" for reason, count in file["reasons"].items())
+            _line(console, f"{file['name']}: {counts}", "")
     for warning in document["warnings"]:
-        console.print(Text(f"warning: {warning['file']}: {warning['reason']} {warning['count']:,}"))
+        text = f"{warning['file']}: {warning['reason']} {warning['count']:,}"
+        _line(console, f"warning: {text}", "yellow")
     for label, key in (
         ("failing rows", document["quarantined_rows"]),
         ("Data Docs", document["data_docs"]),
         ("verdict", f"runs/{document['run_id']}/verdict.json"),
     ):
         if key:
-            console.print(Text(f"{label}: {output.where(key)}"), soft_wrap=True)
+            _line(console, f"{label}: {output.where(key)}", "")
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    """Print a line whole, however narrow the terminal: it is for grep, too."""
+    console.print(Text(text, style=style), soft_wrap=True)

@@ -283,7 +283,10 @@ def main(
             )
     except SettingsError as error:
         return _failed(error, code=2)
-    except (DeliveryError, ManifestError, SuiteError) as error:
+    except DeliveryError as error:
+        # A folder was typed by a person; a manifest's files were there when it was written.
+        return _failed(error, code=2 if arguments.input else 1)
+    except (ManifestError, SuiteError) as error:
         return _failed(error, code=1)
     except Exception as error:  # a container's last line must name the cause, whatever it is
         return _failed(f"{type(error).__name__}: {error}", code=1)

@@ -88,10 +88,10 @@ def test_rules_that_cannot_be_used_are_a_failure(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_a_delivery_is_a_failure(
+def test_a_folder_without_a_delivery_is_wrong_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("--input", tmp_path / "nowhere", "--output", tmp_path) == 1
+    assert run("--input", tmp_path / "nowhere", "--output", tmp_path) == 2
     assert "no such folder; --input takes a folder of CSV files" in capsys.readouterr().err
 
 
