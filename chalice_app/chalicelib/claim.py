@@ -127,7 +127,7 @@ class Claim:
             forced=not met,
             files=select_batch(files, self._settings.max_batch_files),
         )
-        write_manifest(self._s3, manifest)
+        manifest = write_manifest(self._s3, manifest)
         log.info("files claimed", extra={"run_id": request.run_id, "files": len(manifest.files)})
         return manifest
 

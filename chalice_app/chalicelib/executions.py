@@ -1,7 +1,7 @@
 """The state machine's executions, seen from the trigger."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -9,6 +9,10 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+
+# What a conditional write to S3 answers when its condition does not hold; 409 while another
+# conditional write to the same key is under way.
+LOST_THE_RACE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
 class Executions:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from .executions import Executions, error_code
+from .executions import LOST_THE_RACE, Executions, error_code
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# 409 is S3's answer while another conditional write to the same key is under way.
-_LOST_THE_RACE: Final = frozenset(
-    {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-)
 _GONE: Final = frozenset({"NoSuchKey", "404"})
 
 
@@ -141,7 +137,7 @@ class RunLock:
             )
         except ClientError as error:
             # If-Match on a key that has just been deleted is a 404.
-            if error_code(error) in _LOST_THE_RACE | _GONE:
+            if error_code(error) in LOST_THE_RACE | _GONE:
                 return None
             raise
         return Lock(
@@ -154,7 +150,7 @@ class RunLock:
                 Bucket=self._settings.bucket, Key=self._settings.lock_key, IfMatch=lock.etag
             )
         except ClientError as error:
-            if error_code(error) in _LOST_THE_RACE | _GONE:
+            if error_code(error) in LOST_THE_RACE | _GONE:
                 return False
             raise
         return True

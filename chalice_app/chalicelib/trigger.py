@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from .executions import Executions, error_code
+from .executions import LOST_THE_RACE, Executions, error_code
 from .incoming import Incoming, Listing
 from .landing import PRODUCTS_ACCEPTED, RunKeys
 from .lock import Lock, RunLock
@@ -281,7 +281,7 @@ class Trigger:
             forced=start.forced,
             files=start.files,
         )
-        write_manifest(self._s3, manifest)
+        manifest = write_manifest(self._s3, manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
         self._note_waiting(self._read_waiting(), rest)
         return manifest
@@ -316,13 +316,25 @@ class Trigger:
         )
 
 
-def write_manifest(s3: "S3Client", manifest: Manifest) -> None:
-    s3.put_object(
-        Bucket=manifest.bucket,
-        Key=RunKeys(manifest.run_id).manifest,
-        Body=manifest.to_json().encode(),
-        ContentType="application/json",
-    )
+def write_manifest(s3: "S3Client", manifest: Manifest) -> Manifest:
+    """Write a run's manifest once; return the one that stands there.
+
+    A manifest that exists already is another starter's for the same versions, because
+    they make the run's name. It may be in use, so it stays as it is.
+    """
+    try:
+        s3.put_object(
+            Bucket=manifest.bucket,
+            Key=RunKeys(manifest.run_id).manifest,
+            Body=manifest.to_json().encode(),
+            ContentType="application/json",
+            IfNoneMatch="*",
+        )
+    except ClientError as error:
+        if error_code(error) not in LOST_THE_RACE:
+            raise
+        return read_manifest(s3, manifest.bucket, manifest.run_id) or manifest
+    return manifest
 
 
 def read_manifest(s3: "S3Client", bucket: str, run_id: str) -> Manifest | None:

@@ -117,5 +117,10 @@ def test_a_starter_that_lost_its_lock_on_the_way_starts_nothing(pipeline, monkey
 
     monkeypatch.setattr(Trigger, "_freeze", freeze_slowly)
     assert isinstance(slow.check(), Busy)
-    assert len(pipeline.executions("RUNNING")) == 1
-    assert pipeline.lock_owner() == pipeline.executions("RUNNING")[0]
+    [run_id] = pipeline.executions("RUNNING")
+    assert pipeline.lock_owner() == run_id
+    # The manifest of the run that goes on is the one that it was started with.
+    versions = pipeline.s3.list_object_versions(
+        Bucket=pipeline.settings.bucket, Prefix=f"runs/{run_id}/manifest.json"
+    )["Versions"]
+    assert len(versions) == 1
