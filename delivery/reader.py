@@ -196,8 +196,9 @@ def _read_file(
     checked = _check_bytes(reading)
     if isinstance(checked, FileReading):
         return checked
-    header = _header(file.path)
-    problem = _header_problem(header, dataset)
+    written = _header(file.path)
+    header = [name.lower() for name in written]
+    problem = _header_problem(written, header, dataset)
     if problem is not None:
         reason, detail = problem
         return replace(reading, status="rejected", reason=reason, detail=detail)
@@ -275,7 +276,7 @@ def _check_bytes(reading: FileReading) -> _Shape | FileReading:
 
 
 def _header(path: Path) -> list[str]:
-    """Return the column names of a file's first line, trimmed and lower-cased."""
+    """Return the column names of a file's first line, trimmed."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
         try:
             record = next(
@@ -283,13 +284,15 @@ def _header(path: Path) -> list[str]:
             )
         except csv.Error:
             return []
-    return [name.strip().lower() for name in record]
+    return [name.strip() for name in record]
 
 
-def _header_problem(header: list[str], dataset: Dataset) -> tuple[str, str] | None:
+def _header_problem(
+    written: list[str], header: list[str], dataset: Dataset
+) -> tuple[str, str] | None:
     missing = [name for name in dataset.column_names if name not in header]
     if missing:
-        shown = ",".join(header)[:200]
+        shown = ",".join(written)[:200]
         hint = f"its first line is '{shown}'"
         if any(delimiter in shown for delimiter in ";\t|") and len(header) == 1:
             hint += "; columns are separated by commas"

@@ -154,7 +154,7 @@ def test_a_row_is_unreadable_for_all_its_reasons(
         (GOOD.decode().encode("utf-16"), "not_utf8", "save it as UTF-8"),
         (b"PK\x03\x04" + GOOD, "not_csv", "zip"),
         (GOOD + b"3,Toys,\x00,1\n", "not_csv", "line 4 has a NUL byte"),
-        (GOOD.split(b"\n", 1)[1], "missing_column", "its first line is '1,books,atlas,10.00'"),
+        (GOOD.split(b"\n", 1)[1], "missing_column", "its first line is '1,Books,Atlas,10.00'"),
         (GOOD.replace(b",", b";"), "missing_column", "columns are separated by commas"),
         (GOOD.replace(b"price", b"cost", 1), "missing_column", "line 1: no column price"),
         (GOOD.replace(b"name", b"price", 1), "missing_column", "no column name"),
