@@ -156,7 +156,8 @@ def run(delivery: Path, *, engine: str, fail: bool, time_scale: float, home: Pat
     Raises DemoError when there is no CSV file to deliver.
     """
     files = read_delivery(delivery, fail=fail)
-    progress, screen = Console(stderr=True), Console()
+    # Wide enough that no KPI is cut off; a narrow terminal wraps instead.
+    progress, screen = Console(stderr=True), Console(width=max(Console().width, 100))
     home = home.resolve()
     shutil.rmtree(home, ignore_errors=True)
     began = time.monotonic()
@@ -294,9 +295,9 @@ def _kpi_table(
     shown = min(len(items), _SHOWN_ROWS)
     table = Table(title=f"{title}: {shown} of {len(items)} items", title_justify="left")
     for name in keys:
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     ordered = sorted(items, key=lambda item: [str(item[key]) for key in keys])
     for item in ordered[:_SHOWN_ROWS]:
         table.add_row(*(f"{item.get(name, '')}" for name in [*keys, *numbers]))
