@@ -8,7 +8,9 @@ import pytest
 from bench.process import Run, run
 from bench.rounds import Cap, Result, Target, judged
 
-ALLOCATE = "import time; block = bytearray(80 * 1024 * 1024); time.sleep(0.5)"
+ALLOCATE = "import time; block = bytearray(80 * 1024 * 1024); time.sleep(2)"
+# Measuring coverage takes memory of its own in every process.
+BARE = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 
 
 def test_the_memory_of_children_counts_together():
@@ -17,9 +19,9 @@ def test_the_memory_of_children_counts_together():
         f"both = [subprocess.Popen([sys.executable, '-c', {ALLOCATE!r}]) for _ in range(2)];"
         "[one.wait() for one in both]"
     )
-    done = run([sys.executable, "-c", two_children], os.environ)
+    done = run([sys.executable, "-c", two_children], BARE)
     assert 160 < done.peak_mb < 260
-    assert done.wall >= 0.5
+    assert done.wall >= 2
 
 
 def test_the_cpu_time_of_a_child_counts():
