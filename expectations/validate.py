@@ -229,7 +229,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m expectations.validate",
         description="Validate a delivery of orders, order items and products.",
-        epilog="Environment: MAX_BAD_ROW_PERCENT (10), VALIDATOR_MEMORY_LIMIT, and boto3's own.",
+        epilog="Exit codes: 0 with a verdict, however bad the data; 1 the run failed and left no"
+        " verdict; 2 wrong usage or settings. Environment: MAX_BAD_ROW_PERCENT (10),"
+        " VALIDATOR_MEMORY_LIMIT, and boto3's own.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", metavar="DIR", type=Path, help="a folder of CSV files")
