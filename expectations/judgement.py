@@ -106,6 +106,23 @@ _LINE_TOTALS: Final = """
         GROUP BY order_id;
     """
 
+# Every sound order beside what was delivered for it. Joined in parts, too: an order's text id
+# takes a join of a million past a memory limit of 100 MB that it can't spill below.
+_ORDER_TOTALS: Final = """
+    CREATE TABLE order_totals (
+        _file USMALLINT, _line BIGINT, _lines INTEGER, order_id VARCHAR,
+        total_amount DECIMAL(18,2), has_lines BOOLEAN, amount DECIMAL(38,4));
+    """
+_ORDER_TOTALS_PART: Final = """
+    INSERT INTO order_totals
+        SELECT _file, _line, _lines, order_id, total_amount, has_lines, amount
+        FROM (FROM sound_orders WHERE hash(order_id) % {parts} = {part})
+        LEFT JOIN (SELECT order_id, true AS has_lines FROM lines_by_order
+                   WHERE hash(order_id) % {parts} = {part}) USING (order_id)
+        LEFT JOIN (FROM line_totals WHERE hash(order_id) % {parts} = {part}) USING (order_id)
+        ANTI JOIN known_orders USING (order_id)
+    """
+
 STEPS: Final = (
     Step("products", "products", "products"),
     Step("orders", "orders", "orders"),
@@ -174,6 +191,9 @@ def prepare_step(connection: duckdb.DuckDBPyConnection, step: Step) -> None:
         for part in range(parts):
             connection.execute(_LINES_BY_ORDER.format(parts=parts, part=part))
         connection.execute(_LINE_TOTALS)
+        connection.execute(_ORDER_TOTALS)
+        for part in range(parts):
+            connection.execute(_ORDER_TOTALS_PART.format(parts=parts, part=part))
 
 
 def record(connection: duckdb.DuckDBPyConnection, outcomes: Iterable[Outcome]) -> None:
