@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -148,6 +149,7 @@ def _class_path() -> str:
     return os.pathsep.join(str(jar) for jar in sorted((_SPARK_HOME / "jars").glob("*.jar")))
 
 
+@cache  # a start asks three times, and each answer takes a JVM of its own
 def _version(java: Path) -> str:
     try:
         asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603

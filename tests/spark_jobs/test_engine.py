@@ -39,14 +39,15 @@ def test_without_java_spark_runs_where_a_remote_server_is_named(
 def test_a_java_that_is_too_old_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
-    java.chmod(0o755)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    for version in ("11.0.2", "21.0.2"):
+        java = tmp_path / version / "bin" / "java"
+        java.parent.mkdir(parents=True)
+        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2024-01-16' >&2\n")
+        java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "11.0.2"))
     assert jvm.find_java() is None
-    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.2\" 2024-01-16' >&2\n")
-    assert jvm.find_java() == java
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "21.0.2"))
+    assert jvm.find_java() == tmp_path / "21.0.2" / "bin" / "java"
 
 
 def test_a_jvm_that_does_not_start_is_told_with_its_exit_code(
