@@ -27,7 +27,7 @@ class Run:
 
     ``peak_mb`` is the most memory of the whole tree at one moment (the sum of PSS, so that
     shared pages count once), or of its largest process where that is more: a peak between two
-    looks is seen there. Without /proc it is the largest process alone.
+    looks is seen there. Without /proc it is the largest process alone, this one included.
     """
 
     wall: float
@@ -69,7 +69,8 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     return Run(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
-        peak_mb=max(tree_mb, _largest_mb(usage.ru_maxrss)),
+        # Linux's ru_maxrss begins with what the parent had when it forked, and VmHWM does not.
+        peak_mb=tree_mb if _PROC.is_dir() else usage.ru_maxrss / 1024**2,
     )
 
 
@@ -77,11 +78,6 @@ def _drain(process: subprocess.Popen[bytes], output: list[bytes]) -> None:
     if process.stdout is not None:
         with process.stdout:
             output.extend(process.stdout)
-
-
-def _largest_mb(maxrss: int) -> float:
-    # Linux counts in KiB, macOS in bytes.
-    return maxrss / 1024 if _PROC.is_dir() else maxrss / 1024**2
 
 
 class _Watch(threading.Thread):
@@ -97,7 +93,10 @@ class _Watch(threading.Thread):
         pause = _SHORTEST_PAUSE
         while not self._over.wait(pause):
             began = time.thread_time()
-            self._peak_kb = max(self._peak_kb, sum(map(_pss_kb, _tree(self._root))))
+            processes = list(_tree(self._root))
+            together = sum(_kb(process, "smaps_rollup", "Pss:") for process in processes)
+            largest = max(_kb(process, "status", "VmHWM:") for process in processes)
+            self._peak_kb = max(self._peak_kb, together, largest)
             pause = max(_SHORTEST_PAUSE, _PAUSE_PER_LOOK * (time.thread_time() - began))
 
     def end(self) -> float:
@@ -122,12 +121,10 @@ def _tree(root: int) -> Iterator[int]:
             yield from _tree(int(child))
 
 
-def _pss_kb(process: int) -> int:
+def _kb(process: int, file: str, field: str) -> int:
+    """Return a field of a process's file in /proc; 0 when it has ended."""
     try:
-        text = (_PROC / str(process) / "smaps_rollup").read_text()
+        text = (_PROC / str(process) / file).read_text()
     except OSError:
         return 0
-    for line in text.splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(field)), 0)

@@ -24,6 +24,13 @@ def test_the_memory_of_children_counts_together():
     assert done.wall >= 2
 
 
+def test_the_memory_of_whoever_measures_does_not_count():
+    ours = bytearray(400 * 1024 * 1024)
+    done = run([sys.executable, "-c", "import time; time.sleep(0.5)"], BARE)
+    assert done.peak_mb < 100
+    del ours
+
+
 def test_the_cpu_time_of_a_child_counts():
     busy = "import time; start = time.process_time()\nwhile time.process_time() < start + 0.3: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
