@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -52,12 +52,16 @@ class DeliveryError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandedFile:
-    """A file to read: its name as delivered and the local copy of its bytes."""
+    """A file to read: its name as delivered and the local copy of its bytes.
+
+    ``landed_at`` and ``sha256`` (of the bytes, in hex) are None for a file of a folder.
+    """
 
     name: str
     path: Path
     dataset: DatasetName
     landed_at: datetime | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,13 @@ def read(
 ) -> list[FileReading]:
     """Read the files into the tables described above; ``FileReading.ordinal`` is their key.
 
-    Files are numbered by name, so that "the later file" of the identity rules is the larger
-    ordinal. A file that is no CSV of its dataset is reported as rejected and leaves no row;
-    of several byte-identical files of one dataset the first by name is read.
+    Files are numbered by landing time, then name (a folder has no landing times), so that "the
+    later file" of the identity rules is the larger ordinal. A file that is no CSV of its dataset
+    is reported as rejected and leaves no row; of several byte-identical files of one dataset the
+    first is read.
     """
     _create_tables(connection)
-    ordered = sorted(files, key=lambda file: file.name)
+    ordered = sorted(files, key=in_order_of_landing)
     originals = _duplicates(ordered)
     with (
         ThreadPoolExecutor(max_workers=threads) as pool,
@@ -138,6 +143,10 @@ def read(
                 return _read_file(reading, cursor, Path(scratch))
 
         return list(pool.map(one, range(len(ordered))))
+
+
+def in_order_of_landing(file: LandedFile) -> tuple[datetime, str]:
+    return file.landed_at or datetime.min.replace(tzinfo=UTC), file.name
 
 
 def raw_text(file: LandedFile, rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, str]]:
@@ -177,16 +186,21 @@ def _duplicates(ordered: Sequence[LandedFile]) -> dict[int, int]:
     Only files of equal size are hashed: two files of different size can't be the same.
     """
     sizes = Counter((file.dataset, file.path.stat().st_size) for file in ordered)
-    first: dict[tuple[DatasetName, bytes], int] = {}
+    first: dict[tuple[DatasetName, str], int] = {}
     repeated: dict[int, int] = {}
     for ordinal, file in enumerate(ordered):
         if sizes[file.dataset, file.path.stat().st_size] > 1:
-            with file.path.open("rb") as source:
-                digest = hashlib.file_digest(source, "sha256").digest()
-            original = first.setdefault((file.dataset, digest), ordinal)
+            original = first.setdefault((file.dataset, _digest(file)), ordinal)
             if original != ordinal:
                 repeated[ordinal] = original
     return repeated
+
+
+def _digest(file: LandedFile) -> str:
+    if file.sha256 is not None:
+        return file.sha256
+    with file.path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _read_file(

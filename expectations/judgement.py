@@ -280,6 +280,7 @@ def file_facts(
         verdict.FileFacts(
             key=key,
             name=reading.file.name,
+            sha256=reading.file.sha256,
             dataset=reading.file.dataset,
             status=reading.status,
             reason=reading.reason,

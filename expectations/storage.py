@@ -1,6 +1,8 @@
 """Where a delivery comes from and where results go: a folder, or a bucket in S3."""
 
+import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -140,15 +142,26 @@ def fetch_files(manifest: Manifest, folder: Path) -> list[LandedFile]:
     """
     s3 = _s3()
     folder.mkdir(parents=True, exist_ok=True)
+    versions = Counter(file.name for file in manifest.files)
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
         pending = [
-            pool.submit(_fetch, s3, manifest.bucket, file, folder / f"{number}.csv")
+            pool.submit(
+                _fetch,
+                s3,
+                manifest.bucket,
+                file,
+                # A rebuild reads all that ever came under one name: only their keys differ.
+                label=file.name if versions[file.name] == 1 else file.key,
+                target=folder / f"{number}.csv",
+            )
             for number, file in enumerate(manifest.files)
         ]
         return [done.result() for done in pending]
 
 
-def _fetch(s3: "S3Client", bucket: str, file: FileVersion, target: Path) -> LandedFile:
+def _fetch(
+    s3: "S3Client", bucket: str, file: FileVersion, *, label: str, target: Path
+) -> LandedFile:
     subject = f"s3://{bucket}/{file.key} (version {file.version_id})"
     try:
         if file.version_id is None:
@@ -166,10 +179,18 @@ def _fetch(s3: "S3Client", bucket: str, file: FileVersion, target: Path) -> Land
                 f"{subject}: is {size} bytes with the etag {etag}, but the manifest claims"
                 f" {file.size} bytes with the etag {file.etag}; it was overwritten: start a new run"
             )
+        digest = hashlib.sha256()
         with target.open("wb") as sink:
             for chunk in body.iter_chunks(_CHUNK):
+                digest.update(chunk)
                 sink.write(chunk)
-    return LandedFile(name=file.name, path=target, dataset=file.dataset, landed_at=file.landed_at)
+    return LandedFile(
+        name=label,
+        path=target,
+        dataset=file.dataset,
+        landed_at=file.landed_at,
+        sha256=digest.hexdigest(),
+    )
 
 
 def fetch_known(uri: str, folder: Path) -> Path:

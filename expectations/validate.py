@@ -75,7 +75,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The files of a run, sorted by name, and the keys they were claimed under."""
+    """The files of a run in the order of their landing, and the keys they were claimed under."""
 
     run_id: str
     files: Sequence[LandedFile]
@@ -92,7 +92,7 @@ class Delivery:
         fetched = storage.fetch_files(manifest, folder)
         pairs = sorted(
             zip(fetched, (file.key for file in manifest.files), strict=True),
-            key=lambda pair: pair[0].name,
+            key=lambda pair: reader.in_order_of_landing(pair[0]),
         )
         return cls(
             run_id=manifest.run_id,

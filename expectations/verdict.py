@@ -18,6 +18,7 @@ class FileFacts:
 
     key: str
     name: str
+    sha256: str | None
     dataset: str
     status: Literal["read", "rejected", "duplicate"]
     reason: str | None
@@ -44,6 +45,7 @@ class FileVerdict:
 
     key: str
     name: str
+    sha256: str | None
     dataset: str
     status: Status
     reason: str | None
@@ -83,6 +85,7 @@ def judge(facts: FileFacts) -> FileVerdict:
     return FileVerdict(
         key=facts.key,
         name=facts.name,
+        sha256=facts.sha256,
         dataset=facts.dataset,
         status=status,
         reason=reason,

@@ -58,7 +58,7 @@ class Incoming:
             if not version["IsLatest"]:
                 continue
             if version["Key"] not in own and dataset_of(version["Key"]):
-                files.append(_file_version(version))
+                files.append(_file_version(version, self._settings.prefix))
             elif not version["Key"].endswith("/"):
                 others.append(version["Key"])
         return Listing(
@@ -141,9 +141,10 @@ class Incoming:
         return True
 
 
-def _file_version(version: Any) -> FileVersion:
+def _file_version(version: Any, prefix: str) -> FileVersion:
     return FileVersion(
         key=version["Key"],
+        name=version["Key"].removeprefix(prefix),
         # "null" is what S3 lists in a bucket without versioning.
         version_id=None if version["VersionId"] == "null" else version["VersionId"],
         etag=version["ETag"].strip('"'),

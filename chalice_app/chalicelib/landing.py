@@ -52,6 +52,11 @@ class RunKeys:
         return f"runs/{self.run_id}/held/{dataset}.parquet"
 
     @property
+    def published(self) -> str:
+        """What the transformer has done; it is written last."""
+        return f"runs/{self.run_id}/published.json"
+
+    @property
     def quarantined_rows(self) -> str:
         """Without suffix: ``.parquet`` and ``.csv`` stand side by side."""
         return f"quarantine/{self.run_id}/rows"

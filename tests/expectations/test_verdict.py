@@ -10,6 +10,7 @@ from .conftest import NOW
 
 FACTS = verdict.FileFacts(
     key="incoming/orders_1.csv",
+    sha256=None,
     name="orders_1.csv",
     dataset="orders",
     status="read",
