@@ -3,6 +3,8 @@
 TransformError
 ├── EngineError      the engine cannot be had or did not start
 ├── KpiOverflowError a KPI is larger than its column
+├── LedgerError      the ledger can't be read or written as asked
+│   └── LedgerConflictError   another run has written to it at the same time
 ├── RunError         a run's manifest, verdict or accepted rows can't be used
 ├── SettingsError    a setting is missing
 └── PublishError     DynamoDB does not hold what was written
@@ -19,6 +21,14 @@ class RunError(TransformError):
 
 class SettingsError(TransformError):
     """A setting is missing; the message names it."""
+
+
+class LedgerError(TransformError):
+    """The ledger can't be read or written as asked."""
+
+
+class LedgerConflictError(LedgerError):
+    """Another run has written to the ledger at the same time: read it again."""
 
 
 class PublishError(TransformError):

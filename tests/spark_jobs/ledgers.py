@@ -1,0 +1,121 @@
+"""Deliver rows to a ledger without CSV or validator, and compute what it holds in plain Python."""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spark_jobs.ledger import Ledger, Snapshot
+from spark_jobs.merge import DeliveredFile, Delivery, Merged, merge, read
+from tests import oracle
+from tests.oracle import Version
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+_TYPES = {
+    "order_date": date.fromisoformat,
+    "total_amount": Decimal,
+    "price": Decimal,
+    "unit_price": Decimal,
+    "quantity": int,
+}
+_ORIGIN = [("_file_name", pa.string()), ("_line", pa.int64())]
+_SCHEMAS = {
+    "orders": pa.schema(
+        [
+            ("order_id", pa.string()),
+            ("user_id", pa.string()),
+            ("order_date", pa.date32()),
+            ("total_amount", pa.decimal128(18, 2)),
+            ("status", pa.string()),
+            *_ORIGIN,
+        ]
+    ),
+    "order_items": pa.schema(
+        [
+            ("order_id", pa.string()),
+            ("product_id", pa.string()),
+            ("quantity", pa.int64()),
+            ("unit_price", pa.decimal128(18, 4)),
+            *_ORIGIN,
+        ]
+    ),
+    "products": pa.schema(
+        [
+            ("product_id", pa.string()),
+            ("category", pa.string()),
+            ("name", pa.string()),
+            ("price", pa.decimal128(18, 2)),
+            *_ORIGIN,
+        ]
+    ),
+}
+
+
+def delivery(versions: Sequence[Version], folder: Path, run_id: str = "run") -> Delivery:
+    """Write what a validator would have accepted of these file versions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, rows = [], {dataset: [] for dataset in _SCHEMAS}
+    for number, version in enumerate(versions):
+        dataset = oracle._dataset(version.name)
+        content = json.dumps([dataset, version.rows]).encode()
+        files.append(
+            DeliveredFile(
+                label=f"{number} {version.name}",
+                name=version.name,
+                dataset=dataset,
+                sha256=hashlib.sha256(content).hexdigest(),
+                landed_at=version.landed_at,
+                size=len(content),
+            )
+        )
+        rows[dataset] += [
+            {name: _TYPES.get(name, str)(value) for name, value in row.items()}
+            | {"_file_name": files[-1].label, "_line": line}
+            for line, row in enumerate(version.rows, start=2)
+        ]
+    paths = {}
+    for dataset, found in rows.items():
+        if found:
+            path = folder / f"{dataset}.parquet"
+            pq.write_table(pa.Table.from_pylist(found, schema=_SCHEMAS[dataset]), path)
+            paths[dataset] = [path]
+    return Delivery(run_id=run_id, files=files, rows=paths)
+
+
+def deliver(
+    ledger: Ledger, versions: Sequence[Version], folder: Path, run_id: str
+) -> tuple[Merged, Snapshot]:
+    """Merge and commit; return what was merged and the ledger with it."""
+    base = ledger.head()
+    merged = merge(base, delivery(versions, folder, run_id), folder)
+    return merged, ledger.commit(base, merged.changes, run_id=run_id, now=NOON)
+
+
+def kpis(snapshot: Snapshot, dates: Collection[date] | None = None) -> oracle.Tables:
+    """Compute the KPIs of the rows that count, with the oracle's arithmetic."""
+    with duckdb.connect() as connection:
+        read(connection, snapshot, snapshot.dates if dates is None else dates)
+
+        def rows(view: str, *columns: str) -> list[dict[str, str]]:
+            listed = ", ".join(f"coalesce({c}::VARCHAR, '') AS {c}" for c in columns)
+            found = connection.execute(f"SELECT {listed} FROM {view}")
+            return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+        return oracle.from_rows(
+            {
+                "orders": rows(
+                    "current_orders", "order_id", "user_id", "order_date", "total_amount", "status"
+                ),
+                "order_items": rows(
+                    "current_lines", "order_id", "product_id", "quantity", "unit_price"
+                ),
+                "products": rows("current_products", "product_id", "category"),
+            }
+        )

@@ -1,0 +1,148 @@
+"""The ledger holds what arrived, once, whatever the order of arrival."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from spark_jobs.ledger import Ledger
+from tests import oracle
+from tests.oracle import Version
+
+from .ledgers import deliver, kpis
+
+MORNING = datetime(2026, 3, 1, 6, tzinfo=UTC)
+PRODUCTS = [
+    {"product_id": "p1", "category": "Books", "name": "n", "price": "1.00"},
+    {"product_id": "p2", "category": "Toys", "name": "n", "price": "1.00"},
+]
+
+
+def order(order_id: str, day: str = "2026-02-01", status: str = "delivered", user: str = "u"):
+    return {
+        "order_id": order_id,
+        "user_id": user,
+        "order_date": day,
+        "total_amount": "10.00",
+        "status": status,
+    }
+
+
+def line(order_id: str, product_id: str = "p1", quantity: int = 1, price: str = "2.50"):
+    return {
+        "order_id": order_id,
+        "product_id": product_id,
+        "quantity": str(quantity),
+        "unit_price": price,
+    }
+
+
+def version(name: str, rows: list[dict[str, str]], *, hours: float = 0) -> Version:
+    return Version(name, MORNING + timedelta(hours=hours), rows)
+
+
+class Deliveries:
+    """A ledger, and everything that was delivered to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = Ledger.in_folder(folder / "ledger")
+        self._folder = folder
+        self._runs = count(1)
+        self.landed: list[Version] = []
+
+    def deliver(self, *versions: Version):
+        run = f"run-{next(self._runs)}"
+        self.landed += versions
+        merged, _ = deliver(self.ledger, versions, self._folder / run, run)
+        return merged
+
+    def equal_the_oracle(self) -> bool:
+        return kpis(self.ledger.head()) == oracle.from_versions(self.landed)
+
+
+@pytest.fixture
+def deliveries(tmp_path: Path) -> Deliveries:
+    return Deliveries(tmp_path)
+
+
+def test_a_second_delivery_adds_to_the_dates_of_the_first(deliveries: Deliveries):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1")]),
+        version("order_items_1.csv", [line("1")]),
+    )
+    merged = deliveries.deliver(
+        version("orders_2.csv", [order("2")], hours=1),
+        version("order_items_2.csv", [line("2", "p2")], hours=1),
+    )
+    assert merged.changes.dates == {date(2026, 2, 1)}
+    [day] = kpis(deliveries.ledger.head()).daily
+    assert (day["total_orders"], day["total_items_sold"]) == (2, 2)
+    assert deliveries.equal_the_oracle()
+
+
+def test_an_order_that_moves_to_another_date_takes_its_lines_along(deliveries: Deliveries):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1"), order("2")]),
+        version("order_items_1.csv", [line("1"), line("2")]),
+    )
+    merged = deliveries.deliver(version("orders_2.csv", [order("1", "2026-02-05")], hours=1))
+    assert merged.changes.dates == {date(2026, 2, 1), date(2026, 2, 5)}
+    assert deliveries.equal_the_oracle()
+
+
+def test_lines_wait_for_their_order_and_their_product_in_any_later_delivery(
+    deliveries: Deliveries,
+):
+    merged = deliveries.deliver(version("order_items_1.csv", [line("1"), line("1", "p2")]))
+    assert (merged.held_lines, merged.changes.dates) == (2, frozenset())
+    merged = deliveries.deliver(version("orders_1.csv", [order("1")], hours=1))
+    assert (merged.held_lines, merged.readmitted_lines) == (2, 0)
+    assert deliveries.equal_the_oracle()
+    merged = deliveries.deliver(version("products_1.csv", PRODUCTS[:1], hours=2))
+    assert (merged.held_lines, merged.readmitted_lines) == (1, 1)
+    assert deliveries.equal_the_oracle()
+    deliveries.deliver(version("products_2.csv", PRODUCTS[1:], hours=3))
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 2
+    assert deliveries.equal_the_oracle()
+
+
+def test_the_same_bytes_count_as_of_their_first_landing_even_if_that_is_processed_last(
+    deliveries: Deliveries,
+):
+    delivered, returned = [order("1")], [order("1", status="returned")]
+    deliveries.deliver(version("orders_3.csv", delivered, hours=3))
+    deliveries.deliver(version("orders_2.csv", returned, hours=2))
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 0
+    merged = deliveries.deliver(version("orders_1.csv", delivered, hours=1))
+    assert list(merged.duplicates) == ["orders_1.csv"]
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 1
+    assert deliveries.equal_the_oracle()
+
+
+def test_a_product_in_another_category_changes_every_date_that_sold_it(deliveries: Deliveries):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1"), order("2", "2026-02-09"), order("3", "2026-02-11")]),
+        version("order_items_1.csv", [line("1"), line("2"), line("3", "p2")]),
+    )
+    moved = [PRODUCTS[0] | {"category": "Art"}]
+    merged = deliveries.deliver(version("products.csv", moved, hours=1))
+    assert merged.changes.dates == {date(2026, 2, 1), date(2026, 2, 9)}
+    assert merged.changes.rewritten == frozenset()
+    assert deliveries.equal_the_oracle()
+
+
+def test_a_later_version_of_a_file_replaces_its_lines_of_an_order_and_no_others(
+    deliveries: Deliveries,
+):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1"), order("2")]),
+        version("order_items_1.csv", [line("1", quantity=5), line("2")]),
+    )
+    deliveries.deliver(version("order_items_1.csv", [line("1", quantity=7)], hours=1))
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 8
+    assert deliveries.equal_the_oracle()
