@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import boto3
 
@@ -17,9 +17,13 @@ from . import deploy
 from .cloud import LocalCloud
 from .ecs_processes import PROJECT_ROOT
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
 STATE_MACHINE: Final = "ECommercePipeline"
+RUNS_TABLE: Final = "PipelineRuns"
 _ROLE: Final = "arn:aws:iam::{account}:role/local"
 # What infra/ has to supply for the state machine.
 PLACEHOLDERS: Final = frozenset(
@@ -82,6 +86,7 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
         "MIN_ITEM_FILES": "5",
         "MIN_PRODUCT_FILES": "1",
         "FORCE_PROCESS_AFTER_MINUTES": "30",
+        "RUNS_TABLE": RUNS_TABLE,
         **plan.environment,
     }
     _bucket(session, plan.bucket)
@@ -160,6 +165,31 @@ def _tables(session: boto3.Session) -> None:
         KeySchema=[{"AttributeName": "order_date", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    create_runs_table(dynamodb, RUNS_TABLE)
+
+
+def create_runs_table(dynamodb: "DynamoDBClient", name: str) -> None:
+    """Create the table of run records, with the index that lists them by month."""
+    dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[
+            {"AttributeName": "run_id", "AttributeType": "S"},
+            {"AttributeName": "month", "AttributeType": "S"},
+            {"AttributeName": "started_at", "AttributeType": "S"},
+        ],
+        KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_month",
+                "KeySchema": [
+                    {"AttributeName": "month", "KeyType": "HASH"},
+                    {"AttributeName": "started_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
 
 
 def _topic(session: boto3.Session) -> tuple[str, str]:
@@ -185,6 +215,7 @@ def _tasks(session: boto3.Session, plan: Plan) -> None:
     environment = {
         "CATEGORY_KPIS_TABLE": "CategoryKPIs",
         "ORDER_KPIS_TABLE": "OrderKPIs",
+        "RUNS_TABLE": RUNS_TABLE,
         "GX_ANALYTICS_ENABLED": "false",
         **plan.task_environment,
     }

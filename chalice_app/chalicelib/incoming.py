@@ -5,7 +5,7 @@ uploaded under the same key since then stays, and the next run claims it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -29,6 +29,15 @@ _NOT_THERE: Final = frozenset(
 # CopyObject takes objects of up to 5 GiB; larger ones are copied in parts.
 _MAX_COPY_OBJECT: Final = 5 * 1024**3
 _MOVES_AT_ONCE: Final = 16
+# Metadata of a file that has left the landing folder: when it had landed, in ISO 8601.
+LANDED_AT: Final = "landed-at"
+_HEADERS: Final = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+)
 
 
 class MoveError(RuntimeError):
@@ -79,11 +88,7 @@ class Incoming:
         )
 
     def _versions(self) -> Iterator[Any]:
-        pages = self._s3.get_paginator("list_object_versions").paginate(
-            Bucket=self._settings.bucket, Prefix=self._settings.prefix
-        )
-        for page in pages:
-            yield from page.get("Versions", [])
+        return object_versions(self._s3, self._settings.bucket, self._settings.prefix)
 
     def move(self, moves: Iterable[tuple[FileVersion, str]]) -> int:
         """Move each version to its key; return how many there were. Repeating it is harmless."""
@@ -109,14 +114,22 @@ class Incoming:
         source: Any = {"Bucket": self._settings.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
+        found: Mapping[str, Any] = self._s3.head_object(**source)
+        # A copy has a LastModified of its own, and S3 replaces metadata as a whole.
+        description: Any = {
+            **{name: found[name] for name in _HEADERS if name in found},
+            "Metadata": {**found["Metadata"], LANDED_AT: file.landed_at.isoformat()},
+            "MetadataDirective": "REPLACE",
+        }
         if file.size >= _MAX_COPY_OBJECT:
-            self._s3.copy(source, self._settings.bucket, to)
+            self._s3.copy(source, self._settings.bucket, to, ExtraArgs=description)
         else:
             self._s3.copy_object(
                 Bucket=self._settings.bucket,
                 Key=to,
                 CopySource=source,
                 CopySourceIfMatch=file.etag,
+                **description,
             )
 
     def _delete(self, file: FileVersion) -> None:
@@ -141,12 +154,23 @@ class Incoming:
         return True
 
 
+def object_versions(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Any]:
+    """Yield every version under a prefix, all pages, as S3 lists them."""
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        yield from page.get("Versions", [])
+
+
+def pinned_id(version: Any) -> str | None:
+    """Return a listed version's id; "null" is what S3 lists in a bucket without versioning."""
+    return None if version["VersionId"] == "null" else str(version["VersionId"])
+
+
 def _file_version(version: Any, prefix: str) -> FileVersion:
     return FileVersion(
         key=version["Key"],
         name=version["Key"].removeprefix(prefix),
-        # "null" is what S3 lists in a bucket without versioning.
-        version_id=None if version["VersionId"] == "null" else version["VersionId"],
+        version_id=pinned_id(version),
         etag=version["ETag"].strip('"'),
         size=version["Size"],
         landed_at=version["LastModified"].astimezone(UTC),

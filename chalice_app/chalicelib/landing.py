@@ -31,6 +31,10 @@ def dataset_of(key: str) -> DatasetName | None:
     return next((dataset for pattern, dataset in _FILE_NAMES if pattern.fullmatch(name)), None)
 
 
+# Every file that a run has taken in, in a folder of that run.
+PROCESSED: Final = "processed/"
+
+
 @dataclass(frozen=True, slots=True)
 class RunKeys:
     """The S3 keys of one run (the part after ``s3://bucket/``)."""
@@ -65,7 +69,11 @@ class RunKeys:
         return f"quarantine/{self.run_id}/files/{name}"
 
     def processed(self, name: str) -> str:
-        return f"processed/{self.run_id}/{name}"
+        return f"{PROCESSED}{self.run_id}/{name}"
+
+    def lineage(self, moment: Literal["start", "end"]) -> str:
+        """An OpenLineage run event."""
+        return f"runs/{self.run_id}/openlineage/{moment}.json"
 
 
 # Written when a run has accepted a products file; from then on a batch may start

@@ -1,9 +1,11 @@
 """The trigger's settings: the only reader of the environment in this package."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
+
+from .costs import PriceError, PriceTable, Sizes, TaskSize
 
 
 class SettingsError(ValueError):
@@ -32,6 +34,11 @@ class Settings:
     # A Lambda that dies between taking the lock and StartExecution blocks others for
     # this long. It must be longer than the function's own time-out (60 s).
     lock_grace: timedelta = timedelta(seconds=120)
+    runs_table: str = "PipelineRuns"
+    category_kpis_table: str = "CategoryKPIs"
+    order_kpis_table: str = "OrderKPIs"
+    prices: PriceTable = field(default_factory=PriceTable)
+    sizes: Sizes = field(default_factory=Sizes)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -50,7 +57,23 @@ class Settings:
             max_batch_files=max(1, _count(env, "MAX_BATCH_FILES", 500)),
             max_attempts=max(1, _count(env, "MAX_BATCH_ATTEMPTS", 3)),
             lock_grace=timedelta(seconds=_amount(env, "LOCK_GRACE_SECONDS", 120)),
+            runs_table=env.get("RUNS_TABLE") or "PipelineRuns",
+            category_kpis_table=env.get("CATEGORY_KPIS_TABLE") or "CategoryKPIs",
+            order_kpis_table=env.get("ORDER_KPIS_TABLE") or "OrderKPIs",
+            prices=_prices(env),
+            sizes=Sizes(
+                validator=_task_size(env, "VALIDATOR_TASK_SIZE", "1024/4096"),
+                transformer=_task_size(env, "TRANSFORMER_TASK_SIZE", "1024/4096"),
+                # Lambda itself sets it.
+                function_mib=_count(env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512),
+            ),
         )
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Return the partition, region and account that the pipeline is deployed to."""
+        _, partition, _, region, account, *_ = self.state_machine_arn.split(":")
+        return partition, region, account
 
     def execution_arn(self, run_id: str) -> str:
         """Return the ARN of the execution of that name: run ids are execution names."""
@@ -97,3 +120,18 @@ def _amount(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= value < float("inf"):
         raise SettingsError(f"{name} is {text!r}: give a positive number such as {default}")
     return value
+
+
+def _prices(env: Mapping[str, str]) -> PriceTable:
+    try:
+        return PriceTable.parse(env.get("PRICE_TABLE") or "{}")
+    except PriceError as error:
+        raise SettingsError(f"PRICE_TABLE {error}") from error
+
+
+def _task_size(env: Mapping[str, str], name: str, default: str) -> TaskSize:
+    text = env.get(name, "").strip() or default
+    cpu_units, _, memory_mib = text.partition("/")
+    if not (cpu_units.isdecimal() and memory_mib.isdecimal()):
+        raise SettingsError(f"{name} is {text!r}: give CPU units and MiB such as {default}")
+    return TaskSize(cpu_units=int(cpu_units), memory_mib=int(memory_mib))

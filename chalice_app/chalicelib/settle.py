@@ -6,25 +6,12 @@ whatever it has left behind and gives the lock back. A failed run moves nothing 
 had claimed lies in the landing folder still and belongs to the next run.
 """
 
-import json
 import logging
-from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
-from .executions import Executions, error_code
-from .incoming import Incoming
+from .deployment import Deployment
 from .landing import PRODUCTS_ACCEPTED, RunKeys
-from .lock import RunLock
 from .manifest import FileVersion, Manifest
-from .settings import Settings
-from .trigger import read_manifest
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +25,17 @@ class VerdictError(RuntimeError):
 
 
 class Settlement:
-    def __init__(
-        self,
-        s3: "S3Client",
-        sfn: "SFNClient",
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._s3 = s3
-        self._settings = settings
-        self._clock = clock
-        self._incoming = Incoming(s3, settings)
-        self._lock = RunLock(s3, Executions(sfn, settings), settings)
+    def __init__(self, deployment: Deployment) -> None:
+        self._at = deployment
 
     def judge(self, run_id: str) -> dict[str, Any]:
         """Return the verdict in short, once the files it rejects are in quarantine."""
         manifest, verdict = self._manifest(run_id), self._verdict(run_id)
         rejected = [file for file in verdict["files"] if file["status"] == "rejected"]
         done = verdict["outcome"] == "all_rejected"
-        moved = self._incoming.move(
+        moved = self._at.incoming.move(
             (file, to)
-            for file, to in _destinations(manifest, verdict)
+            for file, to in self._destinations(manifest, verdict)
             if done or to.startswith("quarantine/")
         )
         log.info(
@@ -77,31 +54,42 @@ class Settlement:
 
     def finish(self, run_id: str) -> dict[str, Any]:
         """Settle what is left of a run that has succeeded, and give the lock back."""
-        manifest, verdict = self._manifest(run_id), self._verdict(run_id)
-        left = set(self._incoming.remaining(manifest.files))
-        moved = self._incoming.move(
-            (file, to) for file, to in _destinations(manifest, verdict) if file in left
+        manifest = self._manifest(run_id)
+        # A recompute has read no files, so nobody has judged any.
+        moved = 0 if manifest.task == "recompute" else self._take_in(manifest)
+        released = self._release(run_id)
+        self._at.books.ending(run_id, "SUCCEEDED")
+        return {"files_moved": moved, "released": released}
+
+    def release(self, run_id: str, cause: str | None = None) -> dict[str, Any]:
+        """Give the lock back if it is still this run's; the run has failed, for that cause."""
+        released = self._release(run_id)
+        self._at.books.ending(run_id, "FAILED", cause)
+        return {"released": released}
+
+    def _release(self, run_id: str) -> bool:
+        released = self._at.lock.release(run_id)
+        log.info("lock released", extra={"run_id": run_id, "was_ours": released})
+        return released
+
+    def _take_in(self, manifest: Manifest) -> int:
+        verdict = self._verdict(manifest.run_id)
+        left = set(self._at.incoming.remaining(manifest.files))
+        moved = self._at.incoming.move(
+            (file, to) for file, to in self._destinations(manifest, verdict) if file in left
         )
         if any(
             file["dataset"] == "products" and file["status"] == "accepted"
             for file in verdict["files"]
         ):
-            self._s3.put_object(
-                Bucket=self._settings.bucket,
-                Key=PRODUCTS_ACCEPTED,
-                Body=json.dumps({"run_id": run_id, "at": self._clock().isoformat()}).encode(),
-                ContentType="application/json",
+            self._at.documents.write(
+                PRODUCTS_ACCEPTED,
+                {"run_id": manifest.run_id, "at": self._at.clock().isoformat()},
             )
-        return {"files_moved": moved, **self.release(run_id)}
-
-    def release(self, run_id: str) -> dict[str, Any]:
-        """Give the lock back if it is still this run's."""
-        released = self._lock.release(run_id)
-        log.info("lock released", extra={"run_id": run_id, "was_ours": released})
-        return {"released": released}
+        return moved
 
     def _manifest(self, run_id: str) -> Manifest:
-        manifest = read_manifest(self._s3, self._settings.bucket, run_id)
+        manifest = self._at.documents.manifest(run_id)
         if manifest is None:
             raise VerdictError(
                 f"{RunKeys(run_id).manifest} is gone: restore it from its earlier version"
@@ -110,31 +98,35 @@ class Settlement:
 
     def _verdict(self, run_id: str) -> dict[str, Any]:
         key = RunKeys(run_id).verdict
-        try:
-            body = self._s3.get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error_code(error) in {"NoSuchKey", "404"}:
-                raise VerdictError(
-                    f"{key} does not exist although the validator exited with 0: "
-                    "look into the validator's log"
-                ) from error
-            raise
-        verdict: dict[str, Any] = json.loads(body)
+        verdict: dict[str, Any] | None = self._at.documents.read(key)
+        if verdict is None:
+            raise VerdictError(
+                f"{key} does not exist although the validator exited with 0: "
+                "look into the validator's log"
+            )
         if verdict.get("run_id") != run_id:
             raise VerdictError(
                 f"{key} is the verdict of run {verdict.get('run_id')}: validate this run again"
             )
         return verdict
 
+    def _destinations(
+        self, manifest: Manifest, verdict: dict[str, Any]
+    ) -> list[tuple[FileVersion, str]]:
+        """Return where each version of the landing folder belongs.
 
-def _destinations(manifest: Manifest, verdict: dict[str, Any]) -> list[tuple[FileVersion, str]]:
-    """Return where each claimed version belongs. A duplicate has been processed: it counts once."""
-    keys = RunKeys(manifest.run_id)
-    rejected = {file["key"] for file in verdict["files"] if file["status"] == "rejected"}
-    return [
-        (
-            file,
-            keys.quarantined_file(file.name) if file.key in rejected else keys.processed(file.name),
-        )
-        for file in manifest.files
-    ]
+        A duplicate has been processed: it counts once. What a run has read again from
+        processed/ stays there, rejected or not, because KPIs were made of it once.
+        """
+        keys = RunKeys(manifest.run_id)
+        rejected = {file["key"] for file in verdict["files"] if file["status"] == "rejected"}
+        return [
+            (
+                file,
+                keys.quarantined_file(file.name)
+                if file.key in rejected
+                else keys.processed(file.name),
+            )
+            for file in manifest.files
+            if file.key.startswith(self._at.settings.prefix)
+        ]

@@ -10,23 +10,18 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
-from .executions import LOST_THE_RACE, Executions, error_code
-from .incoming import Incoming, Listing
+from .deployment import Deployment
+from .documents import Documents
+from .incoming import Listing
 from .landing import PRODUCTS_ACCEPTED, RunKeys
-from .lock import Lock, RunLock
+from .lock import Lock
 from .manifest import FileVersion, Manifest
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 log = logging.getLogger(__name__)
 
@@ -156,11 +151,17 @@ def batch_id(files: Sequence[FileVersion]) -> str:
 
 
 def execution_input(manifest: Manifest) -> dict[str, Any]:
+    """Return what the machine gets of a manifest.
+
+    A rebuild claims more files than the 256 KiB of a state can name: it gets their counts.
+    """
+    rebuild = manifest.task == "rebuild"
     return {
         "run_id": manifest.run_id,
         "manifest": RunKeys(manifest.run_id).manifest,
+        "task": manifest.task,
         **Counts.of(manifest.files).as_input(),
-        "files": [file.key for file in manifest.files],
+        "files": [] if rebuild else [file.key for file in manifest.files],
         "forced": manifest.forced,
     }
 
@@ -168,19 +169,8 @@ def execution_input(manifest: Manifest) -> dict[str, Any]:
 class Trigger:
     """The shell around ``decide``."""
 
-    def __init__(
-        self,
-        s3: "S3Client",
-        sfn: "SFNClient",
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._s3 = s3
-        self._settings = settings
-        self._clock = clock
-        self._executions = Executions(sfn, settings)
-        self._incoming = Incoming(s3, settings)
-        self._lock = RunLock(s3, self._executions, settings)
+    def __init__(self, deployment: Deployment) -> None:
+        self._at = deployment
 
     def check(self) -> Decision:
         """Look at the landing folder once and do what follows from it."""
@@ -196,34 +186,36 @@ class Trigger:
         After a failure the schedule starts the next attempt, so that a broken batch is
         not retried at once for ever.
         """
-        released = self._lock.release(run_id)
+        released = self._at.lock.release(run_id)
         log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
+        self._at.books.ended(run_id)
         return self.check() if status == "SUCCEEDED" else None
 
     def tick(self) -> Decision:
-        """Repair what events may have missed: a stale lock, a late batch, a lost upload event."""
-        self._lock.free_if_stale(self._clock())
+        """Repair what events may have missed: a stale lock, a late batch, a run's end."""
+        self._at.lock.free_if_stale(self._at.clock())
+        self._at.books.catch_up()
         return self.check()
 
     def _look(self, *, holder: bool) -> Decision:
-        listing = self._incoming.list()
+        listing = self._at.incoming.list()
         if listing.unrecognised:
             log.warning(
                 "files with unknown names lie in the landing folder",
                 extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
             )
-        now = self._clock()
+        now = self._at.clock()
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
         decision = decide(
             listing,
-            self._lock.holder(now) if holder and listing.has_lock and listing.files else None,
+            self._at.lock.holder(now) if holder and listing.has_lock and listing.files else None,
             now,
-            self._settings,
+            self._at.settings,
             waiting=waiting,
             products_known=bool(listing.files)
-            and counts.products < self._settings.min_product_files
-            and products_accepted(self._s3, self._settings),
+            and counts.products < self._at.settings.min_product_files
+            and products_accepted(self._at.documents),
         )
         if isinstance(decision, Wait):
             self._note_waiting(
@@ -232,7 +224,7 @@ class Trigger:
         return decision
 
     def _start(self, seen: Start) -> Decision:
-        lock = self._lock.acquire(batch_id(seen.files), self._clock())
+        lock = self._at.lock.acquire(batch_id(seen.files), self._at.clock())
         if lock is None:
             return Busy(run_id="")
         started = False
@@ -246,113 +238,69 @@ class Trigger:
                 counts = Counts.of(decision.files)
                 return Wait(counts=counts, reason="this batch has failed too often")
             manifest = self._freeze(run_id, decision)
-            renewed = self._lock.renew(lock, run_id, self._clock())
+            renewed = self._at.lock.renew(lock, run_id, self._at.clock())
             if renewed is None:
                 return Busy(run_id="")
             lock = renewed
-            self._executions.start(run_id, execution_input(manifest))
+            self._at.executions.start(run_id, execution_input(manifest))
             started = True
             log.info("run started", extra={"run_id": run_id, "files": len(manifest.files)})
             return replace(decision, run_id=run_id)
         finally:
             if not started:
-                self._lock.drop(lock)
+                self._at.lock.drop(lock)
 
     def _next_attempt(self, name: str) -> str | None:
         """Return the first of name, name-2, name-3, … that has not run; None after the last."""
-        for attempt in range(1, self._settings.max_attempts + 1):
+        for attempt in range(1, self._at.settings.max_attempts + 1):
             run_id = name if attempt == 1 else f"{name}-{attempt}"
-            if self._executions.status(self._settings.execution_arn(run_id)) is None:
+            if self._at.executions.status(self._at.settings.execution_arn(run_id)) is None:
                 return run_id
         log.error(
             "batch given up: move its files away, or replay it by hand",
-            extra={"run_id": name, "attempts": self._settings.max_attempts},
+            extra={"run_id": name, "attempts": self._at.settings.max_attempts},
         )
         return None
 
     def _freeze(self, run_id: str, start: Start) -> Manifest:
         manifest = Manifest(
             run_id=run_id,
-            bucket=self._settings.bucket,
-            created_at=self._clock(),
+            bucket=self._at.settings.bucket,
+            created_at=self._at.clock(),
             forced=start.forced,
             files=start.files,
         )
-        manifest = write_manifest(self._s3, manifest)
+        manifest = self._at.documents.write_manifest(manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
         self._note_waiting(self._read_waiting(), rest)
         return manifest
 
     def _read_waiting(self) -> Waiting | None:
+        key = self._at.settings.waiting_key
         try:
-            answer = self._s3.get_object(
-                Bucket=self._settings.bucket, Key=self._settings.waiting_key
-            )
-            document = json.loads(answer["Body"].read())
+            document = self._at.documents.read(key)
+            if document is None:
+                return None
             return Waiting(
                 since=datetime.fromisoformat(document["since"]), rest_of=document["rest_of"]
             )
-        except ClientError as error:
-            if error_code(error) in {"NoSuchKey", "404"}:
-                return None
-            raise
         except (KeyError, TypeError, ValueError):
-            log.warning("unreadable, written anew", extra={"key": self._settings.waiting_key})
+            log.warning("unreadable, written anew", extra={"key": key})
             return None
 
     def _note_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
+        key = self._at.settings.waiting_key
         if new == old:
             return
-        bucket, key = self._settings.bucket, self._settings.waiting_key
         if new is None:
-            self._s3.delete_object(Bucket=bucket, Key=key)
-            return
-        body = json.dumps({"since": new.since.isoformat(), "rest_of": new.rest_of})
-        self._s3.put_object(
-            Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
-        )
+            self._at.documents.delete(key)
+        else:
+            self._at.documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
 
 
-def write_manifest(s3: "S3Client", manifest: Manifest) -> Manifest:
-    """Write a run's manifest once; return the one that stands there.
-
-    A manifest that exists already is another starter's for the same versions, because
-    they make the run's name. It may be in use, so it stays as it is.
-    """
-    try:
-        s3.put_object(
-            Bucket=manifest.bucket,
-            Key=RunKeys(manifest.run_id).manifest,
-            Body=manifest.to_json().encode(),
-            ContentType="application/json",
-            IfNoneMatch="*",
-        )
-    except ClientError as error:
-        if error_code(error) not in LOST_THE_RACE:
-            raise
-        return read_manifest(s3, manifest.bucket, manifest.run_id) or manifest
-    return manifest
-
-
-def read_manifest(s3: "S3Client", bucket: str, run_id: str) -> Manifest | None:
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=RunKeys(run_id).manifest)
-    except ClientError as error:
-        if error_code(error) in {"NoSuchKey", "404"}:
-            return None
-        raise
-    return Manifest.from_json(answer["Body"].read())
-
-
-def products_accepted(s3: "S3Client", settings: Settings) -> bool:
+def products_accepted(documents: Documents) -> bool:
     """Say whether an earlier run has accepted a products file."""
-    try:
-        s3.head_object(Bucket=settings.bucket, Key=PRODUCTS_ACCEPTED)
-    except ClientError as error:
-        if error_code(error) in {"NoSuchKey", "404"}:
-            return False
-        raise
-    return True
+    return documents.exists(PRODUCTS_ACCEPTED)
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from urllib.parse import unquote_plus
 import boto3
 from botocore.config import Config
 
-from .claim import Claim, Request
+from .claim import Claim
+from .deployment import Deployment
 from .landing import dataset_of
+from .request import Request
 from .settings import Settings
 from .settle import Settlement
 from .trigger import Busy, Decision, Start, Trigger, Wait
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -33,32 +36,35 @@ def on_object_created(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_schedule() -> dict[str, Any]:
-    return _answer(_trigger().tick())
+    return _answer(Trigger(_deployment()).tick())
 
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
     run_id = str(detail["executionArn"]).rsplit(":", 1)[-1]
-    return _answer(_trigger().execution_ended(run_id, str(detail["status"])))
+    return _answer(Trigger(_deployment()).execution_ended(run_id, str(detail["status"])))
 
 
 def recount(event: Mapping[str, Any]) -> dict[str, Any]:
-    return Claim(_s3(), _sfn(), _settings(), _now).recount(Request.parse(event))
+    return Claim(_deployment()).recount(Request.parse(event))
 
 
 def read_verdict(event: Mapping[str, Any]) -> dict[str, Any]:
-    return _settlement().judge(str(event["run_id"]))
+    return Settlement(_deployment()).judge(str(event["run_id"]))
 
 
 def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
-    """``failed``: the run has failed and only gives its lock back."""
+    """``failed``: the run has failed, for a ``cause``, and only gives its lock back."""
     run_id = str(event["execution"]).rsplit(":", 1)[-1]
-    return _settlement().release(run_id) if event["failed"] else _settlement().finish(run_id)
+    settlement = Settlement(_deployment())
+    return (
+        settlement.release(run_id, event["cause"]) if event["failed"] else settlement.finish(run_id)
+    )
 
 
 def _check(keys: Iterable[str]) -> dict[str, Any]:
     if not any(dataset_of(key) for key in keys):
         return {"decision": "ignored"}
-    return _answer(_trigger().check())
+    return _answer(Trigger(_deployment()).check())
 
 
 def _answer(decision: Decision | None) -> dict[str, Any]:
@@ -73,16 +79,14 @@ def _answer(decision: Decision | None) -> dict[str, Any]:
             return {"decision": "wait", "reason": decision.reason}
 
 
-def _trigger() -> Trigger:
-    return Trigger(_s3(), _sfn(), _settings(), _now)
-
-
-def _settlement() -> Settlement:
-    return Settlement(_s3(), _sfn(), _settings(), _now)
-
-
-def _settings() -> Settings:
-    return Settings.from_env(os.environ)
+def _deployment() -> Deployment:
+    return Deployment.connect(
+        s3=_s3(),
+        sfn=_sfn(),
+        dynamodb=_dynamodb(),
+        settings=Settings.from_env(os.environ),
+        clock=_now,
+    )
 
 
 def _now() -> datetime:
@@ -101,3 +105,8 @@ def _s3() -> "S3Client":
 @functools.cache
 def _sfn() -> "SFNClient":
     return boto3.client("stepfunctions", config=_CONFIG)
+
+
+@functools.cache
+def _dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_CONFIG)

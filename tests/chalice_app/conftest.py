@@ -9,13 +9,18 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
+from chalice_app.chalicelib.claim import Claim
+from chalice_app.chalicelib.deployment import Deployment
 from chalice_app.chalicelib.incoming import Incoming
 from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import Manifest
+from chalice_app.chalicelib.request import Request
+from chalice_app.chalicelib.runs import RunRecords
 from chalice_app.chalicelib.settings import Settings
 from chalice_app.chalicelib.settle import Settlement
-from chalice_app.chalicelib.trigger import Trigger, read_manifest
+from chalice_app.chalicelib.trigger import Trigger
 from localcloud.cloud import LocalCloud
+from localcloud.provision import create_runs_table
 
 _numbers = itertools.count(1)
 
@@ -32,6 +37,7 @@ class Pipeline:
 
     s3: object
     sfn: object
+    dynamodb: object
     settings: Settings
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     later: timedelta = field(default_factory=timedelta)
@@ -40,16 +46,41 @@ class Pipeline:
         return self.now() + self.later
 
     @property
+    def deployment(self) -> Deployment:
+        return Deployment.connect(
+            s3=self.s3,
+            sfn=self.sfn,
+            dynamodb=self.dynamodb,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @property
     def trigger(self) -> Trigger:
-        return Trigger(self.s3, self.sfn, self.settings, self.clock)
+        return Trigger(self.deployment)
 
     @property
     def settlement(self) -> Settlement:
-        return Settlement(self.s3, self.sfn, self.settings, self.clock)
+        return Settlement(self.deployment)
 
     @property
     def incoming(self) -> Incoming:
-        return Incoming(self.s3, self.settings)
+        return self.deployment.incoming
+
+    @property
+    def records(self) -> RunRecords:
+        return RunRecords(self.dynamodb, self.settings.runs_table)
+
+    def begin(self, run_id: str, **given: object) -> dict:
+        """Do what the state machine's first state does for an execution of that name."""
+        arn = self.settings.execution_arn(run_id)
+        if run_id not in self.executions():
+            self.sfn.start_execution(
+                stateMachineArn=self.settings.state_machine_arn, name=run_id, input="{}"
+            )
+        started = self.sfn.describe_execution(executionArn=arn)["startDate"]
+        request = {"execution": arn, "started_at": started.isoformat(), "input": given}
+        return Claim(self.deployment).recount(Request.parse(request))
 
     def upload(self, *names: str, body: bytes = b"x") -> None:
         for name in names:
@@ -77,7 +108,7 @@ class Pipeline:
         ]
 
     def manifest(self, run_id: str) -> Manifest:
-        manifest = read_manifest(self.s3, self.settings.bucket, run_id)
+        manifest = self.deployment.documents.manifest(run_id)
         assert manifest is not None
         return manifest
 
@@ -125,6 +156,7 @@ class Pipeline:
 def new_pipeline(session: boto3.Session, **settings: object) -> Pipeline:
     number = next(_numbers)
     s3, sfn = session.client("s3"), session.client("stepfunctions")
+    dynamodb = session.client("dynamodb")
     bucket = f"trigger-{number}"
     s3.create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": session.region_name}
@@ -137,7 +169,18 @@ def new_pipeline(session: boto3.Session, **settings: object) -> Pipeline:
             {"StartAt": "Run", "States": {"Run": {"Type": "Wait", "Seconds": 3600, "End": True}}}
         ),
     )["stateMachineArn"]
-    return Pipeline(s3, sfn, Settings(bucket=bucket, state_machine_arn=machine, **settings))
+    create_runs_table(dynamodb, f"PipelineRuns{number}")
+    return Pipeline(
+        s3,
+        sfn,
+        dynamodb,
+        Settings(
+            bucket=bucket,
+            state_machine_arn=machine,
+            runs_table=f"PipelineRuns{number}",
+            **settings,
+        ),
+    )
 
 
 @pytest.fixture

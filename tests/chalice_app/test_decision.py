@@ -151,6 +151,7 @@ def test_the_executions_input_has_the_documented_fields() -> None:
     assert execution_input(manifest) == {
         "run_id": "r",
         "manifest": "runs/r/manifest.json",
+        "task": "process",
         "orders_count": 1,
         "items_count": 1,
         "products_count": 1,

@@ -15,9 +15,11 @@ def s3_event(*keys: str) -> dict:
 def wired(pipeline, monkeypatch):
     monkeypatch.setenv("S3_BUCKET", pipeline.settings.bucket)
     monkeypatch.setenv("STEP_FUNCTION_ARN", pipeline.settings.state_machine_arn)
+    monkeypatch.setenv("RUNS_TABLE", pipeline.settings.runs_table)
     yield pipeline
     wiring._s3.cache_clear()
     wiring._sfn.cache_clear()
+    wiring._dynamodb.cache_clear()
 
 
 def test_one_event_with_many_records_is_one_check(wired) -> None:
@@ -64,7 +66,7 @@ def test_the_end_of_a_run_starts_what_has_piled_up(wired) -> None:
 
 
 def test_a_run_started_by_hand_with_unusable_input_is_told_what_to_give(wired) -> None:
-    from chalice_app.chalicelib.claim import ClaimError
+    from chalice_app.chalicelib.request import ClaimError
 
     event = {
         "execution": wired.settings.execution_arn("by-hand"),

@@ -1,0 +1,109 @@
+"""A run's record and its lineage events, written as it is claimed and as it ends.
+
+Nothing here may fail a run: its files, its KPIs and its lock are right whatever becomes of its
+record, and the schedule writes records that are missing their end.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+from . import lineage
+from .documents import Documents
+from .executions import Executions
+from .landing import RunKeys
+from .manifest import Manifest
+from .runs import Run, RunRecords, State, record
+from .settings import Settings
+from .timeline import Timeline
+
+log = logging.getLogger(__name__)
+
+# Runs that are claimed one after the other while the schedule pauses for five minutes.
+_LOOK_BACK: Final = 20
+
+
+class Bookkeeping:
+    def __init__(
+        self,
+        records: RunRecords,
+        documents: Documents,
+        executions: Executions,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._records = records
+        self._documents = documents
+        self._executions = executions
+        self._settings = settings
+        self._clock = clock
+
+    def claimed(self, manifest: Manifest, started_at: datetime) -> None:
+        """Note that a run has its files and goes on."""
+        run = Run(run_id=manifest.run_id, state="RUNNING", started_at=started_at, manifest=manifest)
+        self._write(run, final=False)
+
+    def ending(
+        self, run_id: str, state: Literal["SUCCEEDED", "FAILED"], cause: str | None = None
+    ) -> None:
+        """Note what the run itself says of its end, in the state before it."""
+        with _without_failing(run_id):
+            run = self._gather(run_id)
+            if run is not None:
+                self._write(replace(run, state=state, cause=cause), final=False)
+
+    def ended(self, run_id: str) -> None:
+        """Note how Step Functions says that a run has ended; nothing if it goes on."""
+        with _without_failing(run_id):
+            run = self._gather(run_id)
+            if run is not None and run.state != "RUNNING":
+                self._write(run, final=True)
+
+    def catch_up(self) -> None:
+        """End the records of runs whose end nobody has heard of."""
+        with _without_failing("the latest"):
+            for found in self._records.latest(_LOOK_BACK, now=self._clock()):
+                if found["state"] == "RUNNING":
+                    self.ended(found["run_id"])
+
+    def _gather(self, run_id: str) -> Run | None:
+        execution = self._executions.find(run_id)
+        if execution is None:
+            return None
+        keys, now = RunKeys(run_id), self._clock()
+        ended_at = execution.ended_at or now
+        state: State = execution.status if execution.status in get_args(State) else "RUNNING"  # type: ignore[assignment]
+        return Run(
+            run_id=run_id,
+            state=state,
+            started_at=execution.started_at,
+            ended_at=ended_at,
+            cause=execution.cause,
+            manifest=self._documents.manifest(run_id),
+            verdict=self._documents.read(keys.verdict),
+            published=self._documents.read(keys.published),
+            timeline=Timeline.of(self._executions.history(run_id), until=ended_at),
+        )
+
+    def _write(self, run: Run, *, final: bool) -> None:
+        with _without_failing(run.run_id):
+            self._records.write(record(run, self._settings), final=final)
+        with _without_failing(run.run_id):
+            event = lineage.event(run, self._settings)
+            key = RunKeys(run.run_id).lineage("start" if event["eventType"] == "START" else "end")
+            if final:
+                self._documents.write(key, event)
+            else:
+                self._documents.create(key, event)
+
+
+@contextmanager
+def _without_failing(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    # Whatever is wrong with its record, the run goes on.
+    except Exception:
+        log.warning("run record not written", extra={"run_id": run_id}, exc_info=True)

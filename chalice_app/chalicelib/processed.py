@@ -1,0 +1,83 @@
+"""What runs have taken in: processed/RUN/ holds the files of each run, and nothing moves them.
+
+A run that reads them again (a replay, a rebuild) pins their versions and gives them back the
+name and the landing time that they were delivered with, because the ledger's rules go by both.
+"""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from .documents import Documents
+from .incoming import LANDED_AT, object_versions, pinned_id
+from .landing import PROCESSED, RunKeys, dataset_of
+from .manifest import FileVersion, Manifest, ManifestError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+_READS_AT_ONCE: Final = 16
+
+
+class Processed:
+    def __init__(self, s3: "S3Client", bucket: str, documents: Documents) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._documents = documents
+
+    def of_run(self, run_id: str) -> tuple[FileVersion, ...]:
+        """Return what lies in processed/ of one run, in the order of the keys."""
+        return self._pin(RunKeys(run_id).processed(""))
+
+    def all(self) -> tuple[FileVersion, ...]:
+        """Return everything that was ever processed, in the order of the keys."""
+        return self._pin(PROCESSED)
+
+    def _pin(self, prefix: str) -> tuple[FileVersion, ...]:
+        found = [
+            version
+            for version in object_versions(self._s3, self._bucket, prefix)
+            if version["IsLatest"] and dataset_of(version["Key"])
+        ]
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            runs = sorted({_run_and_name(version["Key"])[0] for version in found})
+            landed = dict(zip(runs, pool.map(self._landing_times, runs), strict=True))
+            files = pool.map(lambda version: self._file(version, landed), found)
+            return tuple(sorted(files, key=lambda file: file.key))
+
+    def _landing_times(self, run_id: str) -> dict[str, datetime]:
+        """Return the landing times of a run's files by name; of none if its manifest is gone."""
+        manifest: Manifest | None = None
+        try:
+            manifest = self._documents.manifest(run_id)
+        except ManifestError as error:
+            log.warning("unreadable manifest", extra={"run_id": run_id, "cause": str(error)})
+        return {file.name: file.landed_at for file in manifest.files} if manifest else {}
+
+    def _file(self, version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
+        run_id, name = _run_and_name(version["Key"])
+        return FileVersion(
+            key=version["Key"],
+            name=name,
+            version_id=pinned_id(version),
+            etag=version["ETag"].strip('"'),
+            size=version["Size"],
+            landed_at=landed[run_id].get(name) or self._noted_landing_time(version),
+        )
+
+    def _noted_landing_time(self, version: Any) -> datetime:
+        """Return what the mover noted on the object; without a note, when it was processed."""
+        noted = self._s3.head_object(Bucket=self._bucket, Key=version["Key"])["Metadata"]
+        moved_at: datetime = version["LastModified"]
+        return (
+            datetime.fromisoformat(noted[LANDED_AT]) if LANDED_AT in noted else moved_at
+        ).astimezone(UTC)
+
+
+def _run_and_name(key: str) -> tuple[str, str]:
+    run_id, _, name = key.removeprefix(PROCESSED).partition("/")
+    return run_id, name

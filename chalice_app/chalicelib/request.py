@@ -1,0 +1,112 @@
+"""What a run was started for: the execution's input, understood."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final, Self
+
+# One of each, for who has given none of them rightly.
+_EXAMPLES: Final = (
+    '{"files": ["incoming/orders_1.csv"]}, {"replay_of": "RUN"}, '
+    '{"recompute": {"from": "2025-03-01", "to": "2025-03-31"}} or {"rebuild": true}'
+)
+
+
+class ClaimError(RuntimeError):
+    """The run cannot get what it was started with; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """These files; without any, or until they are enough, whatever has landed."""
+
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What an earlier run was about, once more."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recompute:
+    """The KPIs of these order dates, both included, from what the ledger holds."""
+
+    start: date
+    end: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """A fresh ledger, made of every file that was ever processed."""
+
+
+Order = Batch | Replay | Recompute | Rebuild
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the machine sends: who it is, since when it runs, and what for.
+
+    ``forced``: the files need not reach the thresholds.
+    """
+
+    run_id: str
+    started_at: datetime
+    forced: bool
+    order: Order
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Self:
+        """Raise ClaimError when the execution's input is not what a run is started with."""
+        given = document.get("input") or {}
+        if not isinstance(given, Mapping):
+            raise ClaimError(f"input is {given!r}: start the machine with {_EXAMPLES}")
+        return cls(
+            run_id=str(document["execution"]).rsplit(":", 1)[-1],
+            started_at=datetime.fromisoformat(str(document["started_at"])).astimezone(UTC),
+            forced=given.get("forced") is True,
+            order=_order(given),
+        )
+
+
+def _order(given: Mapping[str, Any]) -> Order:
+    named = [name for name in ("files", "replay_of", "recompute", "rebuild") if given.get(name)]
+    match named:
+        case []:
+            return Batch()
+        case ["files"] if _is_list_of_keys(given["files"]):
+            return Batch(keys=tuple(given["files"]))
+        case ["replay_of"] if isinstance(given["replay_of"], str):
+            return Replay(run_id=given["replay_of"])
+        case ["recompute"]:
+            return _dates(given["recompute"])
+        case ["rebuild"] if given["rebuild"] is True:
+            return Rebuild()
+        case [one]:
+            raise ClaimError(f"{one} is {given[one]!r}: start the machine with {_EXAMPLES}")
+        case _:
+            raise ClaimError(
+                f"the input has {' and '.join(named)}: start one run for each, with {_EXAMPLES}"
+            )
+
+
+def _is_list_of_keys(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(key, str) for key in given)
+
+
+def _dates(given: Any) -> Recompute:
+    try:
+        start, end = date.fromisoformat(given["from"]), date.fromisoformat(given["to"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClaimError(
+            f'recompute is {given!r}: give dates, {{"from": "2025-03-01", "to": "2025-03-31"}}'
+        ) from error
+    if start > end:
+        raise ClaimError(
+            f"recompute is from {start} to {end}: the first is later, so give "
+            f'{{"from": "{end}", "to": "{start}"}}'
+        )
+    return Recompute(start=start, end=end)
