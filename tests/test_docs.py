@@ -17,6 +17,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 # Read by a library or the platform, not settings of ours.
 FOREIGN = {
     "AWS_ENDPOINT_URL",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "CI",
