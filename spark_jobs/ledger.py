@@ -17,6 +17,7 @@ the next (Delta's RESTORE), and of two that write at once one fails with LedgerC
 every write insists on being the next version of its table.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,7 @@ _COMMITS_SCHEMA: Final = pa.schema(
         ("run_id", pa.string()),
         ("committed_at", pa.timestamp("us", "UTC")),
         ("dates", pa.list_(pa.date32())),
+        ("summary", pa.string()),
         *((f"{name}_version", pa.int64()) for name in TABLES),
     ]
 )
@@ -111,11 +113,15 @@ _PARALLEL: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """One version of the ledger: who made it, and which order dates it changed."""
+    """One version of the ledger: who made it, and which order dates it changed.
+
+    ``summary`` is what the run wants to say of it, kept for a retry that finds it committed.
+    """
 
     version: int
     run_id: str
     dates: frozenset[date]
+    summary: Mapping[str, Any]
     tables: Mapping[TableName, int]
 
 
@@ -236,6 +242,7 @@ class Changes:
 
     rewritten: frozenset[date]
     dates: frozenset[date]
+    summary: Mapping[str, Any]
     tables: Mapping[TableName, Path]
 
 
@@ -354,6 +361,7 @@ class Ledger:
             version=self._first_version if base.commit is None else base.version + 1,
             run_id=run_id,
             dates=changes.dates,
+            summary=changes.summary,
             tables=versions,
         )
         row = {
@@ -361,6 +369,7 @@ class Ledger:
             "run_id": run_id,
             "committed_at": now,
             "dates": sorted(commit.dates),
+            "summary": json.dumps(commit.summary),
             **{f"{name}_version": version for name, version in versions.items()},
         }
         write_deltalake(
@@ -488,6 +497,7 @@ def _read_commits(store: Store, table: DeltaTable) -> list[Commit]:
             version=row["version"],
             run_id=row["run_id"],
             dates=frozenset(row["dates"]),
+            summary=json.loads(row["summary"]),
             tables={name: row[f"{name}_version"] for name in TABLES},
         )
         for row in sorted(rows, key=lambda row: row["version"])

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -55,20 +55,13 @@ class Delivery:
     rows: Mapping[DatasetName, Sequence[Path]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What a delivery changes; ``duplicates`` are the names whose bytes had landed before."""
+def merge(base: Snapshot, delivery: Delivery, scratch: Path) -> Changes:
+    """Decide what a delivery changes; ``scratch`` receives the rows to write.
 
-    changes: Changes
-    new_files: int
-    duplicates: Sequence[str]
-    new_rows: Mapping[str, int]
-    readmitted_lines: int
-    held_lines: int
-
-
-def merge(base: Snapshot, delivery: Delivery, scratch: Path) -> Merged:
-    """Decide what a delivery changes; ``scratch`` receives the rows to write."""
+    The summary holds ``new_files``, ``duplicate_files`` (names whose bytes had landed before),
+    ``new_rows`` by dataset, ``readmitted_lines`` and ``held_lines``, and ``known_from``: runs that
+    brought the very same versions.
+    """
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         _take_files(connection, base, delivery)
         _take_rows(connection, base, delivery)
@@ -76,23 +69,11 @@ def merge(base: Snapshot, delivery: Delivery, scratch: Path) -> Merged:
         rewritten = _find_homes(connection, base)
         elsewhere = _dates_of_recategorised(connection, base)
         tables = _written(connection, rewritten, scratch)
-        return Merged(
-            changes=Changes(rewritten=rewritten, dates=rewritten | elsewhere, tables=tables),
-            new_files=_one(connection, "SELECT count(*) FROM delivered WHERE is_new"),
-            duplicates=[
-                name
-                for (name,) in connection.execute(
-                    "SELECT name FROM delivered WHERE is_duplicate ORDER BY name"
-                ).fetchall()
-            ],
-            new_rows={
-                dataset: _one(connection, f"SELECT count(*) FROM new_{table}")
-                for dataset, table in _TABLE_OF.items()
-            },
-            readmitted_lines=_one(connection, _READMITTED),
-            held_lines=_one(
-                connection, "SELECT count(*) FROM changed_order_lines WHERE order_date IS NULL"
-            ),
+        return Changes(
+            rewritten=rewritten,
+            dates=rewritten | elsewhere,
+            summary=_summary(connection),
+            tables=tables,
         )
 
 
@@ -182,16 +163,13 @@ def _find_homes(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> frozen
     Returns the dates of the partitions to be written anew.
     """
     connection.execute(_CONCERNED)
-    ids = [one for (one,) in connection.execute("FROM concerned ORDER BY order_id").fetchall()]
+    ids = _all(connection, "FROM concerned ORDER BY order_id")
     candidates = [file for file in base.files("orders") if _may_hold(file, ids)]
     _load(connection, "candidates", "orders", base.fetch("orders", candidates))
     connection.execute(_HOMES_BEFORE)
     connection.execute(_HOMES)
     dates = frozenset(
-        day
-        for (day,) in connection.execute(
-            "SELECT order_date FROM homes UNION SELECT order_date FROM homes_before"
-        ).fetchall()
+        _all(connection, "SELECT order_date FROM homes UNION SELECT order_date FROM homes_before")
     )
     _load(connection, "order_rows", "orders", base.partitions("orders", dates))
     _load(connection, "line_rows", "order_lines", base.partitions("order_lines", dates))
@@ -219,11 +197,13 @@ def _dates_of_recategorised(
     lines = base.fetch("order_lines", base.files("order_lines"))
     if not lines:
         return frozenset()
-    found = connection.execute(
-        f"SELECT DISTINCT order_date FROM {_parquet('order_lines', lines)}"
-        " WHERE product_id IN (FROM recategorised) AND order_date IS NOT NULL"
+    return frozenset(
+        _all(
+            connection,
+            f"SELECT DISTINCT order_date FROM {_parquet('order_lines', lines)}"
+            " WHERE product_id IN (FROM recategorised) AND order_date IS NOT NULL",
+        )
     )
-    return frozenset(day for (day,) in found.fetchall())
 
 
 def _written(
@@ -250,6 +230,24 @@ def _written(
             f" TO '{written[table]}' (FORMAT parquet, COMPRESSION uncompressed)"
         )
     return written
+
+
+def _summary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    return {
+        "new_files": _one(connection, "SELECT count(*) FROM delivered WHERE is_new"),
+        "duplicate_files": _all(
+            connection, "SELECT name FROM delivered WHERE is_duplicate ORDER BY name"
+        ),
+        "known_from": _all(connection, _KNOWN_FROM),
+        "new_rows": {
+            dataset: _one(connection, f"SELECT count(*) FROM new_{table}")
+            for dataset, table in _TABLE_OF.items()
+        },
+        "readmitted_lines": _one(connection, _READMITTED),
+        "held_lines": _one(
+            connection, "SELECT count(*) FROM changed_order_lines WHERE order_date IS NULL"
+        ),
+    }
 
 
 def _load(
@@ -284,6 +282,10 @@ def _parquet(table: TableName, paths: Iterable[Path]) -> str:
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     [(value,)] = connection.execute(query).fetchall()
     return int(value)
+
+
+def _all(connection: duckdb.DuckDBPyConnection, query: str) -> list[Any]:
+    return [value for (value,) in connection.execute(query).fetchall()]
 
 
 def _columns(dataset: DatasetName) -> list[str]:
@@ -323,6 +325,10 @@ _DELIVERED: Final = """
         FROM delivered_files AS d
         JOIN contents AS now ON (now.dataset, now.file) = (d.dataset, d.sha256)
         LEFT JOIN known_contents AS before ON (before.dataset, before.file) = (d.dataset, d.sha256)
+    """
+_KNOWN_FROM: Final = """
+    SELECT DISTINCT known.run_id FROM known_files AS known
+    SEMI JOIN delivered_files USING (dataset, sha256, name, landed_at) ORDER BY ALL
     """
 _PRODUCTS_BEFORE_AND_AFTER: Final = """
     CREATE TEMP TABLE products_before AS

@@ -11,8 +11,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_jobs.ledger import Ledger, Snapshot
-from spark_jobs.merge import DeliveredFile, Delivery, Merged, merge, read
+from spark_jobs.ledger import Changes, Ledger, Snapshot
+from spark_jobs.merge import DeliveredFile, Delivery, merge, read
 from tests import oracle
 from tests.oracle import Version
 
@@ -91,11 +91,11 @@ def delivery(versions: Sequence[Version], folder: Path, run_id: str = "run") -> 
 
 def deliver(
     ledger: Ledger, versions: Sequence[Version], folder: Path, run_id: str
-) -> tuple[Merged, Snapshot]:
-    """Merge and commit; return what was merged and the ledger with it."""
+) -> tuple[Changes, Snapshot]:
+    """Merge and commit; return what changed and the ledger with it."""
     base = ledger.head()
-    merged = merge(base, delivery(versions, folder, run_id), folder)
-    return merged, ledger.commit(base, merged.changes, run_id=run_id, now=NOON)
+    changes = merge(base, delivery(versions, folder, run_id), folder)
+    return changes, ledger.commit(base, changes, run_id=run_id, now=NOON)
 
 
 def kpis(snapshot: Snapshot, dates: Collection[date] | None = None) -> oracle.Tables:
