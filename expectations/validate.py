@@ -182,7 +182,11 @@ def validate(
             for dataset in DATASETS
             if quarantine.write_accepted(connection, dataset, results / keys.accepted(dataset))
         }
-        quarantine.write_held(connection, "order_items", results / keys.held("order_items"))
+        held = {
+            dataset: keys.held(dataset)
+            for dataset in DATASETS
+            if quarantine.write_held(connection, dataset, results / keys.held(dataset))
+        }
         bad = quarantine.write_failing_rows(connection, readings, results / keys.quarantined_rows)
         document = verdict.document(
             run_id=delivery.run_id,
@@ -190,6 +194,7 @@ def validate(
             files=files,
             warnings=judgement.warnings(connection, [rule for _, rule in rules]),
             accepted=accepted,
+            held=held,
             quarantined_rows=f"{keys.quarantined_rows}.csv" if bad else None,
             data_docs=data_docs.page_of_run(delivery.run_id),
         )

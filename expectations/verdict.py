@@ -105,10 +105,11 @@ def document(
     files: Sequence[FileVerdict],
     warnings: Sequence[Warning],
     accepted: Mapping[DatasetName, str],
+    held: Mapping[DatasetName, str],
     quarantined_rows: str | None,
     data_docs: str | None,
 ) -> dict[str, Any]:
-    """Put the verdict together; the last four name keys beside it in the output.
+    """Put the verdict together; the last five name keys beside it in the output.
 
     A delivery of which not a single row is accepted or waits for its parent is
     ``all_rejected``: there is nothing to transform.
@@ -135,6 +136,7 @@ def document(
         "files": [asdict(file) for file in files],
         "warnings": [asdict(warning) for warning in warnings],
         "accepted": dict(accepted),
+        "held": dict(held),
         "quarantined_rows": quarantined_rows,
         "data_docs": data_docs,
     }

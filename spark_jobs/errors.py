@@ -8,6 +8,7 @@ TransformError
 ├── RunError         a run's manifest, verdict or accepted rows can't be used
 ├── SettingsError    a setting is missing
 └── PublishError     DynamoDB does not hold what was written
+    └── SupersededError   a newer ledger version is published, or about to be
 """
 
 
@@ -33,6 +34,10 @@ class LedgerConflictError(LedgerError):
 
 class PublishError(TransformError):
     """DynamoDB does not hold what was written."""
+
+
+class SupersededError(PublishError):
+    """A newer ledger version is published, or about to be: nothing is left to do."""
 
 
 class EngineError(TransformError):

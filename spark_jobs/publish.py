@@ -1,9 +1,9 @@
 """Publish KPIs to DynamoDB: a date's items together, and never an older ledger over a newer.
 
 One transaction per order_date writes its OrderKPIs item and all its CategoryKPIs items and
-deletes the categories that the date no longer has. Each write is conditional on
-``ledger_version``, so a late run of an older ledger version changes nothing. BatchWriteItem
-would be half the price but knows no conditions (docs/decisions).
+deletes what the date no longer has. Each write is conditional on ``ledger_version``, and each
+transaction on the fence of :mod:`spark_jobs.publication`, so a late run of an older ledger version
+changes nothing. BatchWriteItem would be half the price but knows no conditions (docs/decisions).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ from .errors import PublishError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import ConditionCheckTypeDef, TransactWriteItemTypeDef
 
-# TransactWriteItems takes 100 actions; a date with more categories takes several transactions,
-# the first of which holds its OrderKPIs item.
+# TransactWriteItems takes 100 actions, the fence among them; a date with more categories takes
+# several transactions, the first of which holds its OrderKPIs item.
 MAX_ACTIONS: Final = 100
 # BatchGetItem takes 100 keys.
 _MAX_KEYS: Final = 100
@@ -39,6 +39,7 @@ T = TypeVar("T")
 class Tables:
     category_kpis: str
     order_kpis: str
+    runs: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +63,11 @@ class Day:
     """The items of one order_date: one of OrderKPIs, and one of CategoryKPIs per category.
 
     The OrderKPIs item lists its categories, so that the next version of the date knows which
-    items to delete without scanning a table.
+    items to delete without scanning a table. It is None for a date that has no orders (any more).
     """
 
     order_date: str
-    order_item: Item
+    order_item: Item | None
     category_items: Sequence[Item]
 
 
@@ -79,19 +80,33 @@ class Published:
     superseded: Sequence[str]
 
 
-def to_days(category: pa.Table, daily: pa.Table, stamp: Stamp) -> list[Day]:
-    """Turn both KPI tables (kpis.CATEGORY_KPIS, kpis.ORDER_KPIS) into items, grouped by date."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What publishing would change of an item: ``before`` or ``after`` is None where there is none.
+
+    Both hold the attributes that differ; run, version and time always do and are left out.
+    """
+
+    table: str
+    key: Mapping[str, str]
+    before: Item | None
+    after: Item | None
+
+
+def to_days(category: pa.Table, daily: pa.Table, dates: Iterable[date], stamp: Stamp) -> list[Day]:
+    """Turn both KPI tables (kpis.CATEGORY_KPIS, kpis.ORDER_KPIS) into items of these dates."""
     rows = sorted(category.to_pylist(), key=lambda row: (row["order_date"], row["category"]))
     by_date = {day: list(items) for day, items in groupby(rows, key=lambda row: row["order_date"])}
+    totals = {row["order_date"]: _item(row, stamp) for row in daily.to_pylist()}
     days = []
-    for row in daily.to_pylist():
-        categories = by_date.get(row["order_date"], [])
-        order_item = _item(row, stamp)
-        if categories:  # DynamoDB has no empty set
+    for day in sorted(dates):
+        categories = by_date.get(day, [])
+        order_item = totals.get(day)
+        if order_item and categories:  # DynamoDB has no empty set
             order_item["categories"] = {item["category"] for item in categories}
         days.append(
             Day(
-                order_date=row["order_date"].isoformat(),
+                order_date=day.isoformat(),
                 order_item=order_item,
                 category_items=[_item(item, stamp) for item in categories],
             )
@@ -100,9 +115,16 @@ def to_days(category: pa.Table, daily: pa.Table, stamp: Stamp) -> list[Day]:
 
 
 def publish(
-    days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables, stamp: Stamp
+    days: Sequence[Day],
+    dynamodb: "DynamoDBClient",
+    tables: Tables,
+    stamp: Stamp,
+    fence: "ConditionCheckTypeDef",
 ) -> Published:
     """Write every day that is not already there in a newer version, then read all of it back.
+
+    ``fence`` is checked in each transaction; where it fails, as where an item is newer, the day is
+    left alone.
 
     Raises:
         PublishError: what DynamoDB holds afterwards is not what was to be written.
@@ -111,14 +133,55 @@ def publish(
     superseded = []
     before = _order_items(dynamodb, tables, [day.order_date for day in days])
     for day in days:
-        gone = sorted(_categories(before.get(day.order_date)) - _categories(day.order_item))
-        if _write_day(day, gone, dynamodb, tables, stamp):
-            items += 1 + len(day.category_items)
-            deleted += len(gone)
+        put, delete = _actions(day, before.get(day.order_date), tables, stamp)
+        if not put and not delete:
+            continue
+        if _write([*put, *delete], fence, dynamodb):
+            items += len(put)
+            deleted += len(delete)
         else:
             superseded.append(day.order_date)
     _verify([day for day in days if day.order_date not in superseded], dynamodb, tables, stamp)
     return Published(items=items, deleted=deleted, superseded=superseded)
+
+
+def differences(
+    days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables
+) -> Iterator[Difference]:
+    """Yield, item by item, what publishing these days would change; nothing is written."""
+    before = _order_items(dynamodb, tables, [day.order_date for day in days])
+    for day in days:
+        there = before.get(day.order_date)
+        names = sorted(_categories(there) | _categories(day.order_item))
+        keys = [{"category": name, "order_date": day.order_date} for name in names]
+        found = {
+            item["category"]: item
+            for item in _get(dynamodb, [(tables.category_kpis, key) for key in keys])
+        }
+        wanted = {item["category"]: item for item in day.category_items}
+        yield from _difference(
+            tables.order_kpis, {"order_date": day.order_date}, there, day.order_item
+        )
+        for key in keys:
+            name = key["category"]
+            yield from _difference(tables.category_kpis, key, found.get(name), wanted.get(name))
+
+
+_OF_THE_RUN: Final = frozenset({"run_id", "ledger_version", "computed_at"})
+
+
+def _difference(
+    table: str, key: Mapping[str, str], before: Item | None, after: Item | None
+) -> Iterator[Difference]:
+    names = {*(before or {}), *(after or {})} - _OF_THE_RUN - set(key)
+    differing = {n for n in names if (before or {}).get(n) != (after or {}).get(n)}
+    if differing:
+        yield Difference(
+            table=table,
+            key=key,
+            before=before and {n: before[n] for n in sorted(differing) if n in before},
+            after=after and {n: after[n] for n in sorted(differing) if n in after},
+        )
 
 
 def _item(row: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
@@ -130,38 +193,43 @@ def _categories(item: Item | None) -> set[str]:
     return set() if item is None else set(item.get("categories", ()))
 
 
-def _write_day(
-    day: Day, gone: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables, stamp: Stamp
-) -> bool:
-    """Write one date; False when a newer version of it stands there already."""
-    version = _serialised({":version": stamp.ledger_version})
-    written: list[tuple[str, Item]] = [(tables.order_kpis, day.order_item)]
-    written += [(tables.category_kpis, item) for item in day.category_items]
-    actions: list[TransactWriteItemTypeDef] = [
-        {
-            "Put": {
-                "TableName": table,
-                "Item": _serialised(item),
-                "ConditionExpression": _NOT_NEWER,
-                "ExpressionAttributeValues": version,
-            }
-        }
+def _actions(
+    day: Day, before: Item | None, tables: Tables, stamp: Stamp
+) -> tuple[list["TransactWriteItemTypeDef"], list["TransactWriteItemTypeDef"]]:
+    """Return what to put and what to delete for one date, that of OrderKPIs first."""
+    condition: Any = {
+        "ConditionExpression": _NOT_NEWER,
+        "ExpressionAttributeValues": _serialised({":version": stamp.ledger_version}),
+    }
+    written = [(tables.category_kpis, item) for item in day.category_items]
+    gone = [
+        (tables.category_kpis, {"category": category, "order_date": day.order_date})
+        for category in sorted(_categories(before) - _categories(day.order_item))
+    ]
+    if day.order_item is not None:
+        written.insert(0, (tables.order_kpis, day.order_item))
+    elif before is not None:
+        gone.insert(0, (tables.order_kpis, {"order_date": day.order_date}))
+    puts: list[Any] = [
+        {"Put": {"TableName": table, "Item": _serialised(item), **condition}}
         for table, item in written
     ]
-    actions += [
-        {
-            "Delete": {
-                "TableName": tables.category_kpis,
-                "Key": _serialised({"category": category, "order_date": day.order_date}),
-                "ConditionExpression": _NOT_NEWER,
-                "ExpressionAttributeValues": version,
-            }
-        }
-        for category in gone
+    deletes: list[Any] = [
+        {"Delete": {"TableName": table, "Key": _serialised(key), **condition}}
+        for table, key in gone
     ]
+    return puts, deletes
+
+
+def _write(
+    actions: Sequence["TransactWriteItemTypeDef"],
+    fence: "ConditionCheckTypeDef",
+    dynamodb: "DynamoDBClient",
+) -> bool:
+    """Write one date; False when a newer version of it stands there already."""
     try:
-        for chunk in _chunks(actions, MAX_ACTIONS):
-            _transact(dynamodb, chunk)
+        for chunk in _chunks(actions, MAX_ACTIONS - 1):
+            _transact(dynamodb, [{"ConditionCheck": fence}, *chunk])
     except ClientError as error:
         if "ConditionalCheckFailed" in _cancellations(error):
             return False
@@ -196,7 +264,9 @@ def _transact(dynamodb: "DynamoDBClient", actions: Sequence["TransactWriteItemTy
 
 
 def _verify(days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables, stamp: Stamp) -> None:
-    keys = [(tables.order_kpis, {"order_date": day.order_date}) for day in days] + [
+    keys = [
+        (tables.order_kpis, {"order_date": day.order_date}) for day in days if day.order_item
+    ] + [
         (tables.category_kpis, {"category": item["category"], "order_date": day.order_date})
         for day in days
         for item in day.category_items

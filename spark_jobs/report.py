@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from rich import box
@@ -16,6 +16,9 @@ from rich.table import Table
 from delivery import leftovers
 from delivery.leftovers import Leftover
 from delivery.reader import FileReading
+
+if TYPE_CHECKING:
+    from .publish import Difference
 
 MAX_ROWS_SHOWN: Final = 40
 
@@ -55,6 +58,29 @@ def show_left_out(
             screen.print(f"  {number:>9,}  {reason}")
         screen.print(f"Each with its file, line and text in {output / 'rejected.csv'}")
     screen.print(f"KPIs as CSV and JSON lines in {output}")
+
+
+def show_differences(screen: Console, found: Sequence["Difference"]) -> None:
+    """Print what publishing would change: one line per item, all of them."""
+    for difference in found:
+        key = " ".join(difference.key.values())
+        if difference.before is None or difference.after is None:
+            verb, values = ("new", difference.after) if difference.after else ("gone", {})
+            told = ", ".join(f"{k} {_plain_set(v)}" for k, v in (values or {}).items())
+        else:
+            verb = "changed"
+            names = {*difference.before, *difference.after}
+            told = ", ".join(
+                f"{name} {_plain_set(difference.before.get(name))}"
+                f" → {_plain_set(difference.after.get(name))}"
+                for name in sorted(names)
+            )
+        screen.print(f"{difference.table} {key}: {verb} {told}".rstrip(), soft_wrap=True)
+    screen.print(f"{len(found)} items differ; nothing was written.")
+
+
+def _plain_set(value: object) -> str:
+    return "{" + ", ".join(sorted(value)) + "}" if isinstance(value, set) else str(value)
 
 
 def _table(title: str, rows: pa.Table) -> Table:

@@ -14,7 +14,12 @@ In the pipeline's container it takes a run that has been validated and writes to
 
     python -m spark_jobs.transform --manifest s3://BUCKET/runs/RUN/manifest.json
 
-with the tables' names in CATEGORY_KPIS_TABLE and ORDER_KPIS_TABLE, and the engine in ENGINE.
+with the tables' names in CATEGORY_KPIS_TABLE, ORDER_KPIS_TABLE and RUNS_TABLE, and the engine in
+ENGINE. With --dry-run it prints, item by item, what that would change, and writes nothing.
+
+    python -m spark_jobs.transform --ledger s3://BUCKET/ledger/main --as-of 41 --output out
+
+computes the KPIs from the ledger (a folder or in S3), of now or of an earlier version.
 
 Exit codes: 0 done (rejected.csv tells what was left out), 1 failed, 2 nothing to work on: wrong
 options, a missing setting, no such folder, or no readable file of orders, order items or
@@ -31,6 +36,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
@@ -56,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="shop-kpis-") as scratch:
             if options.manifest is not None:
                 _transform_run(options, choice, Path(scratch), progress)
+            elif options.ledger is not None:
+                _read_ledger(options, choice, Path(scratch))
             else:
                 _transform_folder(options, choice, Path(scratch), progress)
     except (DeliveryError, SettingsError) as error:
@@ -87,13 +95,31 @@ def _transform_folder(
             end=options.end,
             explain_plan=options.explain_plan,
         )
+    screen = _report(options, category, daily)
+    leftovers.write(left_out, options.output / "rejected.csv")
+    report.show_left_out(screen, readings, left_out, options.output)
+
+
+def _report(options: argparse.Namespace, category: pa.Table, daily: pa.Table) -> Console:
     options.output.mkdir(parents=True, exist_ok=True)
     report.write(category, options.output / "category_kpis")
     report.write(daily, options.output / "order_kpis")
-    leftovers.write(left_out, options.output / "rejected.csv")
     screen = report.screen()
     report.show(screen, category, daily)
-    report.show_left_out(screen, readings, left_out, options.output)
+    return screen
+
+
+def _read_ledger(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
+    from spark_jobs import run
+
+    with engine.starting(choice.engine, input_bytes=0) as session:
+        ledger = run.open_ledger(options.ledger, scratch)
+        snapshot = ledger.head() if options.as_of is None else ledger.at(options.as_of)
+        category, daily = run.kpis_of(snapshot, session, scratch, options.start, options.end)
+    screen = _report(options, category, daily)
+    screen.print(
+        f"Ledger version {snapshot.version}; KPIs as CSV and JSON lines in {options.output}"
+    )
 
 
 def _transform_run(
@@ -104,15 +130,20 @@ def _transform_run(
     from spark_jobs import run
 
     tables = run.tables_from_env(os.environ)
-    run.transform_run(
-        run.RunStore.open(options.manifest, boto3.client("s3")),
-        boto3.client("dynamodb"),
-        tables,
-        choice,
-        now=datetime.now(UTC),
-        scratch=scratch,
-        progress=progress.print,
-    )
+    store = run.RunStore.open(options.manifest, boto3.client("s3"))
+    now = datetime.now(UTC)
+    dynamodb = boto3.client("dynamodb")
+
+    def tell(text: str) -> None:
+        progress.print(text, soft_wrap=True)
+
+    if options.dry_run:
+        found = run.preview_run(
+            store, dynamodb, tables, choice, now=now, scratch=scratch, progress=tell
+        )
+        report.show_differences(report.screen(), found)
+    else:
+        run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch, progress=tell)
 
 
 def read_and_stage(
@@ -149,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", type=Path, metavar="DIR", help="folder of CSV files")
     source.add_argument("--manifest", metavar="URI", help="manifest of a validated run in S3")
+    source.add_argument("--ledger", metavar="DIR|URI", help="compute from what the ledger holds")
     parser.add_argument(
         "--output", type=Path, default=Path("out"), metavar="DIR", help="folder to write to (out)"
     )
@@ -163,6 +195,14 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="start", type=_date, metavar="DATE", help="first order date, as 2025-03-01"
     )
     parser.add_argument("--to", dest="end", type=_date, metavar="DATE", help="last order date")
+    parser.add_argument(
+        "--as-of", type=int, metavar="VERSION", help="with --ledger: an earlier version of it"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --manifest: print what would change in DynamoDB, and write nothing",
+    )
     parser.add_argument(
         "--explain-plan", action="store_true", help="print the engine's plans for both tables"
     )

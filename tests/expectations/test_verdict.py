@@ -31,6 +31,7 @@ def outcome(*files: verdict.FileFacts) -> str:
         files=[verdict.judge(file) for file in files],
         warnings=[],
         accepted={},
+        held={},
         quarantined_rows=None,
         data_docs=None,
     )

@@ -11,12 +11,14 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from spark_jobs import publish
-from spark_jobs.errors import PublishError
-from spark_jobs.publish import Stamp, Tables
+from spark_jobs.errors import PublishError, SupersededError
+from spark_jobs.publication import Publication, State
+from spark_jobs.publish import Difference, Stamp, Tables
 
-TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs")
+TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs", runs="PipelineRuns")
 NOW = datetime(2025, 3, 9, 12, tzinfo=UTC)
 DAY = date(2025, 3, 1)
+LEDGER = "ledger/main"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,7 @@ def dynamodb(endpoint: str):
     for table, keys in (
         (TABLES.category_kpis, ("category", "order_date")),
         (TABLES.order_kpis, ("order_date",)),
+        (TABLES.runs, ("run_id",)),
     ):
         client.create_table(
             TableName=table,
@@ -51,7 +54,7 @@ def dynamodb(endpoint: str):
             ],
         )
     yield client
-    for table in (TABLES.category_kpis, TABLES.order_kpis):
+    for table in (TABLES.category_kpis, TABLES.order_kpis, TABLES.runs):
         client.delete_table(TableName=table)
     client.close()
 
@@ -77,7 +80,20 @@ def days(version: int, *categories: str, revenue: str = "12.30", day: date = DAY
             "total_revenue": pa.array([Decimal(revenue)], money),
         }
     )
-    return publish.to_days(category, daily, stamp(version))
+    return publish.to_days(category, daily, [day], stamp(version))
+
+
+def publish_version(days, dynamodb, version: int) -> publish.Published:
+    """Publish as the run of that version does, its fence raised before."""
+    publication = Publication(dynamodb, TABLES.runs)
+    publication.begin(LEDGER, version)
+    return publish_late(days, dynamodb, version)
+
+
+def publish_late(days, dynamodb, version: int) -> publish.Published:
+    """Publish as a run does that has raised its fence some time ago."""
+    fence = Publication(dynamodb, TABLES.runs).still_ours(LEDGER, version)
+    return publish.publish(days, dynamodb, TABLES, stamp(version), fence)
 
 
 def scan(dynamodb, table: str) -> list[dict]:
@@ -86,9 +102,7 @@ def scan(dynamodb, table: str) -> list[dict]:
 
 
 def test_items_carry_exact_decimals_iso_dates_and_their_run(dynamodb) -> None:
-    done = publish.publish(
-        days(1, "Books", revenue="99999999999999999999999999.99"), dynamodb, TABLES, stamp(1)
-    )
+    done = publish_version(days(1, "Books", revenue="99999999999999999999999999.99"), dynamodb, 1)
     assert (done.items, done.deleted, done.superseded) == (2, 0, [])
     assert scan(dynamodb, "CategoryKPIs") == [
         {
@@ -106,14 +120,14 @@ def test_items_carry_exact_decimals_iso_dates_and_their_run(dynamodb) -> None:
 
 def test_publishing_again_changes_nothing(dynamodb) -> None:
     for _ in range(2):
-        publish.publish(days(1, "Books", "Toys"), dynamodb, TABLES, stamp(1))
+        publish_version(days(1, "Books", "Toys"), dynamodb, 1)
     assert len(scan(dynamodb, "CategoryKPIs")) == 2
 
 
 def test_a_category_that_a_date_no_longer_has_is_deleted(dynamodb) -> None:
-    publish.publish(days(1, "Books", "Toys"), dynamodb, TABLES, stamp(1))
-    publish.publish(days(1, "Toys", day=date(2025, 3, 2)), dynamodb, TABLES, stamp(1))
-    done = publish.publish(days(2, "Books"), dynamodb, TABLES, stamp(2))
+    publish_version(days(1, "Books", "Toys"), dynamodb, 1)
+    publish_version(days(1, "Toys", day=date(2025, 3, 2)), dynamodb, 1)
+    done = publish_version(days(2, "Books"), dynamodb, 2)
     assert done.deleted == 1
     assert sorted((i["category"], i["order_date"]) for i in scan(dynamodb, "CategoryKPIs")) == [
         ("Books", "2025-03-01"),
@@ -122,8 +136,8 @@ def test_a_category_that_a_date_no_longer_has_is_deleted(dynamodb) -> None:
 
 
 def test_an_older_version_leaves_every_item_of_a_newer_date_alone(dynamodb) -> None:
-    publish.publish(days(5, "Books", revenue="5.00"), dynamodb, TABLES, stamp(5))
-    done = publish.publish(days(4, "Books", "Toys", revenue="4.00"), dynamodb, TABLES, stamp(4))
+    publish_version(days(5, "Books", revenue="5.00"), dynamodb, 5)
+    done = publish_late(days(4, "Books", "Toys", revenue="4.00"), dynamodb, 4)
     assert done.superseded == ["2025-03-01"]
     assert [(i["category"], i["daily_revenue"]) for i in scan(dynamodb, "CategoryKPIs")] == [
         ("Books", Decimal("5.00"))
@@ -133,7 +147,7 @@ def test_an_older_version_leaves_every_item_of_a_newer_date_alone(dynamodb) -> N
 
 def test_a_date_with_more_categories_than_a_transaction_holds_is_written_whole(dynamodb) -> None:
     names = [f"category {n:03}" for n in range(2 * publish.MAX_ACTIONS + 5)]
-    done = publish.publish(days(1, *names), dynamodb, TABLES, stamp(1))
+    done = publish_version(days(1, *names), dynamodb, 1)
     assert done.items == len(names) + 1
     assert sorted(i["category"] for i in scan(dynamodb, "CategoryKPIs")) == names
 
@@ -156,6 +170,9 @@ class Interfering:
             )
         return self._client.transact_write_items(**request)
 
+    def __getattr__(self, name: str):
+        return getattr(self._client, name)
+
     def batch_get_item(self, **request):
         if self._lost:
             self._client.delete_item(
@@ -166,12 +183,71 @@ class Interfering:
 
 
 def test_a_conflicting_transaction_is_tried_again(dynamodb) -> None:
-    publish.publish(days(1, "Books"), Interfering(dynamodb, conflicts=3), TABLES, stamp(1))
+    publish_version(days(1, "Books"), Interfering(dynamodb, conflicts=3), 1)
     assert len(scan(dynamodb, "CategoryKPIs")) == 1
 
 
 def test_an_item_that_is_not_there_afterwards_fails_the_run_with_the_counts(dynamodb) -> None:
     with pytest.raises(PublishError, match=r"3 items were written, 2 are there"):
-        publish.publish(
-            days(1, "Books", "Toys"), Interfering(dynamodb, lost="Toys"), TABLES, stamp(1)
-        )
+        publish_version(days(1, "Books", "Toys"), Interfering(dynamodb, lost="Toys"), 1)
+
+
+def test_a_date_without_orders_is_deleted_and_an_older_version_does_not_bring_it_back(dynamodb):
+    publish_version(days(1, "Books"), dynamodb, 1)
+    empty = publish.to_days(pa.table({}), pa.table({}), [DAY], stamp(2))
+    assert publish_version(empty, dynamodb, 2).deleted == 2
+    assert publish_late(days(1, "Books"), dynamodb, 1).superseded == ["2025-03-01"]
+    assert scan(dynamodb, "OrderKPIs") == scan(dynamodb, "CategoryKPIs") == []
+
+
+def test_a_run_of_an_older_version_cannot_begin_once_a_newer_one_has(dynamodb):
+    publication = Publication(dynamodb, TABLES.runs)
+    publication.begin(LEDGER, 2)
+    with pytest.raises(SupersededError, match="version 1"):
+        publication.begin(LEDGER, 1)
+    with pytest.raises(SupersededError):
+        publication.conclude(LEDGER, 1)
+    publication.conclude(LEDGER, 2)
+    assert publication.read() == State(ledger=LEDGER, publishing=2, published=2)
+
+
+def test_a_fresh_ledger_takes_over_and_keeps_the_old_one_out(dynamodb):
+    publication = Publication(dynamodb, TABLES.runs)
+    publication.begin(LEDGER, 2)
+    publication.conclude(LEDGER, 2)
+    publication.begin("ledger/fresh", 3, fresh=True)
+    assert publication.read() == State(ledger="ledger/fresh", publishing=3, published=0)
+    with pytest.raises(SupersededError):
+        publication.begin(LEDGER, 3)
+    assert publish_late(days(3, "Books"), dynamodb, 3).superseded == ["2025-03-01"]
+
+
+def test_differences_name_each_item_that_would_change_and_write_nothing(dynamodb):
+    publish_version(days(1, "Books", "Toys", "Games"), dynamodb, 1)
+    before = scan(dynamodb, "CategoryKPIs")
+    wanted = days(2, "Books", "Toys", "Art")
+    wanted[0].category_items[1]["order_count"] = 9
+    found = list(publish.differences(wanted, dynamodb, TABLES))
+    at = {"order_date": "2025-03-01"}
+    assert found[0].key == at
+    assert found[1:] == [
+        Difference(
+            table="CategoryKPIs",
+            key={"category": "Art"} | at,
+            before=None,
+            after={"daily_revenue": Decimal("12.30"), "order_count": 2},
+        ),
+        Difference(
+            table="CategoryKPIs",
+            key={"category": "Books"} | at,
+            before={"order_count": 2},
+            after={"order_count": 9},
+        ),
+        Difference(
+            table="CategoryKPIs",
+            key={"category": "Games"} | at,
+            before={"daily_revenue": Decimal("12.30"), "order_count": 2},
+            after=None,
+        ),
+    ]
+    assert scan(dynamodb, "CategoryKPIs") == before
