@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from .landing import PROCESSED, DatasetName
 from .manifest import FileVersion
-from .runs import Run
+from .runs import Run, State
 from .settings import Settings
 
 EventType = Literal["START", "COMPLETE", "FAIL", "ABORT"]
@@ -38,7 +38,8 @@ _SCHEMAS: Final = {
         "#/$defs/OutputStatisticsOutputDatasetFacet"
     ),
 }
-_END_OF: Final[Mapping[str, EventType]] = {
+_EVENT_OF: Final[Mapping[State, EventType]] = {
+    "RUNNING": "START",
     "SUCCEEDED": "COMPLETE",
     "FAILED": "FAIL",
     "TIMED_OUT": "FAIL",
@@ -54,11 +55,10 @@ _LEDGER_TABLES: Final[Mapping[str, DatasetName]] = {
 
 def event(run: Run, settings: Settings) -> dict[str, Any]:
     """Return START for a run that goes on, else the event of its end."""
-    kind = _END_OF.get(run.state, "START")
     moment = run.started_at if run.ended_at is None else run.ended_at
     partition, region, account = settings.place
     return {
-        "eventType": kind,
+        "eventType": _EVENT_OF[run.state],
         "eventTime": moment.astimezone(UTC).isoformat(timespec="milliseconds"),
         "producer": PRODUCER,
         "schemaURL": _SPEC,

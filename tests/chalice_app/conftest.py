@@ -118,23 +118,28 @@ class Pipeline:
         body = self.s3.get_object(Bucket=self.settings.bucket, Key=self.settings.lock_key)["Body"]
         return json.loads(body.read())["run_id"]
 
-    def write_verdict(self, run_id: str, **status_of: str) -> None:
+    def write_verdict(
+        self, run_id: str, *, totals: dict[str, int] | None = None, **status_of: str
+    ) -> None:
         files = [
             {
                 "key": file.key,
                 "name": file.name,
                 "dataset": file.dataset,
                 "status": status_of.get(file.name.removesuffix(".csv"), "accepted"),
+                "rows": 3,
                 "reason": None,
                 "detail": None,
             }
             for file in self.manifest(run_id).files
         ]
+        for file in files:
+            file["reason"] = "too_many_bad_rows" if file["status"] == "rejected" else None
         rejected = all(file["status"] == "rejected" for file in files)
         verdict = {
             "run_id": run_id,
             "outcome": "all_rejected" if rejected else "accepted",
-            "totals": {"files": len(files)},
+            "totals": {"files": len(files), **(totals or {})},
             "files": files,
         }
         self.s3.put_object(

@@ -1,7 +1,9 @@
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from chalice_app.chalicelib.costs import PriceTable, Sizes, TaskSize
 from chalice_app.chalicelib.settings import Settings, SettingsError
 
 ENV = {
@@ -35,11 +37,29 @@ def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> Non
         ("FORCE_PROCESS_AFTER_MINUTES", "half an hour"),
         ("FORCE_PROCESS_AFTER_MINUTES", "nan"),
         ("MAX_BATCH_FILES", "all"),
+        ("PRICE_TABLE", "{"),
+        ("VALIDATOR_TASK_SIZE", "1 vCPU"),
+        ("TRANSFORMER_TASK_SIZE", "1024"),
     ],
 )
 def test_an_unusable_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         Settings.from_env({**ENV, name: value})
+
+
+def test_what_an_estimate_goes_by_can_be_set() -> None:
+    settings = Settings.from_env(
+        {
+            **ENV,
+            "PRICE_TABLE": '{"fargate_vcpu_hour": 0.1}',
+            "TRANSFORMER_TASK_SIZE": "4096/16384",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        }
+    )
+    assert settings.prices == PriceTable(fargate_vcpu_hour=Decimal("0.1"))
+    assert settings.sizes == Sizes(
+        transformer=TaskSize(cpu_units=4096, memory_mib=16384), function_mib=1024
+    )
 
 
 def test_an_execution_has_the_state_machines_arn_and_the_runs_name() -> None:

@@ -1,0 +1,260 @@
+"""Runs started by hand: what each kind claims, and where its files are when it has ended."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import pytest
+
+from chalice_app.chalicelib.landing import RunKeys
+from chalice_app.chalicelib.request import ClaimError
+from chalice_app.chalicelib.trigger import Start
+
+
+def processed_run(pipeline, tag: str = "") -> str:
+    """Take a batch through to processed/; return its run."""
+    pipeline.upload_batch(tag)
+    run_id = pipeline.trigger.check().run_id
+    pipeline.finish(run_id)
+    return run_id
+
+
+def delete_all_versions(pipeline, prefix: str) -> None:
+    found = pipeline.s3.list_object_versions(Bucket=pipeline.settings.bucket, Prefix=prefix)
+    for version in found["Versions"]:
+        pipeline.s3.delete_object(
+            Bucket=pipeline.settings.bucket, Key=version["Key"], VersionId=version["VersionId"]
+        )
+
+
+def test_a_finished_run_is_replayed_from_processed_with_names_and_landing_times(pipeline) -> None:
+    first = processed_run(pipeline)
+    given = pipeline.begin("again", replay_of=first)
+    assert (given["met"], given["task"], given["orders_count"]) == (True, "process", 5)
+    before, after = pipeline.manifest(first).files, pipeline.manifest("again").files
+    assert [(f.name, f.landed_at, f.size) for f in after] == [
+        (f.name, f.landed_at, f.size) for f in before
+    ]
+    for file in after:
+        assert file.key == f"processed/{first}/{file.name}"
+        head = pipeline.s3.head_object(Bucket=pipeline.settings.bucket, Key=file.key)
+        assert (file.version_id, f'"{file.etag}"') == (head["VersionId"], head["ETag"])
+
+
+def test_a_replay_leaves_processed_as_it_is_and_reports_what_is_rejected_now(pipeline) -> None:
+    first = processed_run(pipeline)
+    before = pipeline.stored("processed/")
+    pipeline.begin("again", replay_of=first)
+    pipeline.write_verdict("again", orders_3="rejected")
+    short = pipeline.settlement.judge("again")
+    assert [file["name"] for file in short["rejected"]] == ["orders_3.csv"]
+    assert pipeline.settlement.finish("again") == {"files_moved": 0, "released": True}
+    assert pipeline.stored("processed/") == before
+    assert pipeline.stored("quarantine/") == []
+
+
+def test_a_replay_that_rejects_everything_moves_nothing_either(pipeline) -> None:
+    first = processed_run(pipeline)
+    before = pipeline.stored("processed/")
+    pipeline.begin("again", replay_of=first)
+    names = [file.name.removesuffix(".csv") for file in pipeline.manifest("again").files]
+    pipeline.write_verdict("again", **dict.fromkeys(names, "rejected"))
+    assert pipeline.settlement.judge("again")["outcome"] == "all_rejected"
+    assert pipeline.stored("processed/") == before
+
+
+def test_a_file_of_the_same_name_that_has_landed_since_is_no_part_of_a_replay(pipeline) -> None:
+    first = processed_run(pipeline)
+    pipeline.upload("orders_0.csv", body=b"of the next day")
+    pipeline.begin("again", replay_of=first)
+    assert {file.key.split("/")[0] for file in pipeline.manifest("again").files} == {"processed"}
+    pipeline.write_verdict("again")
+    pipeline.settlement.finish("again")
+    assert "incoming/orders_0.csv" in pipeline.stored("incoming/")
+
+
+def test_a_replay_of_a_replay_reads_the_same_files(pipeline) -> None:
+    first = processed_run(pipeline)
+    pipeline.begin("again", replay_of=first)
+    pipeline.finish("again")
+    pipeline.begin("once-more", replay_of="again")
+    assert pipeline.manifest("once-more").files == pipeline.manifest("again").files
+
+
+def test_a_failed_run_is_replayed_from_what_it_left_without_waiting_for_more(pipeline) -> None:
+    pipeline.upload("orders_1.csv", "orders_2.csv")
+    pipeline.later = timedelta(minutes=31)
+    first = pipeline.trigger.tick().run_id
+    pipeline.write_verdict(first, orders_2="rejected")
+    pipeline.settlement.judge(first)
+    pipeline.settlement.release(first, "TransformFiles: out of memory")
+    pipeline.die(first)
+    pipeline.upload("orders_other.csv")
+    pipeline.later = timedelta()
+    assert pipeline.begin("again", replay_of=first)["met"]
+    assert [file.key for file in pipeline.manifest("again").files] == ["incoming/orders_1.csv"]
+
+
+def test_a_run_that_died_while_its_files_were_moved_is_replayed_whole(pipeline) -> None:
+    pipeline.upload_batch()
+    first = pipeline.trigger.check().run_id
+    files = pipeline.manifest(first).files
+    pipeline.incoming.move((file, RunKeys(first).processed(file.name)) for file in files[:4])
+    pipeline.die(first)
+    pipeline.upload("orders_0.csv", body=b"newer than the run")
+    pipeline.begin("again", replay_of=first)
+    again = pipeline.manifest("again").files
+    assert sorted(file.name for file in again) == sorted(file.name for file in files)
+    assert sum(file.key.startswith("processed/") for file in again) == 4
+    assert {file.size for file in again} == {1}
+
+
+def test_a_rebuild_claims_everything_that_was_ever_processed_in_all_pages(pipeline) -> None:
+    runs = [processed_run(pipeline, tag) for tag in ("a", "b")]
+    expected = {
+        (f"processed/{run}/{file.name}", file.name, file.landed_at)
+        for run in runs
+        for file in pipeline.manifest(run).files
+    }
+    bucket = pipeline.settings.bucket
+
+    def put(n: int) -> None:
+        pipeline.s3.put_object(Bucket=bucket, Key=f"processed/old/orders_{n:04}.csv", Body=b"x")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(1000)))
+    given = pipeline.begin("rebuild", rebuild=True)
+    manifest = pipeline.manifest("rebuild")
+    assert (manifest.task, len(manifest.files)) == ("rebuild", 1022)
+    claimed = {(file.key, file.name, file.landed_at) for file in manifest.files}
+    assert expected <= claimed
+    assert (given["task"], given["orders_count"], given["files"]) == ("rebuild", 1010, [])
+    assert len(json.dumps(given)) < 1000
+
+
+@pytest.mark.parametrize("manifest", ["deleted", "unreadable"])
+def test_processed_alone_tells_when_a_file_had_landed(pipeline, manifest: str) -> None:
+    run = processed_run(pipeline)
+    landed = {file.name: file.landed_at for file in pipeline.manifest(run).files}
+    delete_all_versions(pipeline, RunKeys(run).manifest)
+    if manifest == "unreadable":
+        pipeline.s3.put_object(
+            Bucket=pipeline.settings.bucket, Key=RunKeys(run).manifest, Body=b'{"files": []}'
+        )
+    pipeline.begin("rebuild", rebuild=True)
+    assert {f.name: f.landed_at for f in pipeline.manifest("rebuild").files} == landed
+
+
+def test_a_file_that_somebody_put_into_processed_has_landed_then(pipeline) -> None:
+    put = {"Bucket": pipeline.settings.bucket, "Key": "processed/by-hand/a/orders_1.csv"}
+    pipeline.s3.put_object(**put, Body=b"x")
+    pipeline.begin("rebuild", rebuild=True)
+    [file] = pipeline.manifest("rebuild").files
+    assert file.name == "a/orders_1.csv"
+    assert file.landed_at == pipeline.s3.head_object(**put)["LastModified"]
+
+
+def test_what_an_uploader_said_of_a_file_goes_with_it_to_processed(pipeline) -> None:
+    pipeline.upload_batch()
+    pipeline.s3.put_object(
+        Bucket=pipeline.settings.bucket,
+        Key="incoming/orders_0.csv",
+        Body=b"x",
+        ContentType="text/csv",
+        Metadata={"till": "4"},
+    )
+    run_id = pipeline.trigger.check().run_id
+    [landed] = [f.landed_at for f in pipeline.manifest(run_id).files if f.name == "orders_0.csv"]
+    pipeline.finish(run_id)
+    head = pipeline.s3.head_object(
+        Bucket=pipeline.settings.bucket, Key=f"processed/{run_id}/orders_0.csv"
+    )
+    assert head["ContentType"] == "text/csv"
+    assert head["Metadata"] == {"till": "4", "landed-at": landed.isoformat()}
+
+
+def test_a_recompute_claims_dates_and_no_files_and_ends_without_a_verdict(pipeline) -> None:
+    pipeline.upload_batch()
+    given = pipeline.begin("recompute", recompute={"from": "2025-03-01", "to": "2025-03-31"})
+    assert (given["met"], given["task"], given["files"]) == (True, "recompute", [])
+    manifest = pipeline.manifest("recompute")
+    assert (manifest.files, manifest.start, manifest.end) == (
+        (),
+        date(2025, 3, 1),
+        date(2025, 3, 31),
+    )
+    assert pipeline.settlement.finish("recompute") == {"files_moved": 0, "released": True}
+    assert len(pipeline.incoming.list().files) == 11
+
+
+@pytest.mark.parametrize(
+    ("first", "task"),
+    [
+        ({"recompute": {"from": "2025-03-01", "to": "2025-03-01"}}, "recompute"),
+        ({"rebuild": True}, "rebuild"),
+    ],
+)
+def test_a_replay_of_a_recompute_or_a_rebuild_does_the_same_again(
+    pipeline, first: dict, task: str
+) -> None:
+    processed_run(pipeline)
+    pipeline.begin("first", **first)
+    pipeline.settlement.release("first")
+    pipeline.die("first")
+    pipeline.begin("again", replay_of="first")
+    one, other = pipeline.manifest("first"), pipeline.manifest("again")
+    assert other.task == task
+    assert (one.start, one.end, one.files) == (other.start, other.end, other.files)
+
+
+@pytest.mark.parametrize(
+    "given", [{"rebuild": True}, {"recompute": {"from": "2025-03-01", "to": "2025-03-02"}}]
+)
+def test_a_run_started_by_hand_waits_for_the_lock_and_gives_up_in_the_end(
+    pipeline, given: dict
+) -> None:
+    pipeline.upload_batch()
+    running = pipeline.trigger.check()
+    assert isinstance(running, Start)
+    waiting = pipeline.begin("by-hand", **given)
+    assert (waiting["met"], waiting["task"]) == (False, "process")
+    pipeline.later = timedelta(minutes=31)
+    with pytest.raises(ClaimError, match="by-hand: another run has held the lock since"):
+        pipeline.begin("by-hand", **given)
+    assert pipeline.lock_owner() == running.run_id
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"recompute": {"from": "2025-03-31", "to": "2025-03-01"}},
+            r'recompute is from 2025-03-31 to 2025-03-01: .* give {"from": "2025-03-01", "to"',
+        ),
+        ({"recompute": {"from": "March"}}, "recompute is .*: give dates"),
+        ({"recompute": "2025-03-01"}, "recompute is '2025-03-01': give dates"),
+        ({"replay_of": "no-such-run"}, "run no-such-run has no manifest"),
+        ({"replay_of": 7}, "replay_of is 7: start the machine with"),
+        ({"rebuild": "yes"}, "rebuild is 'yes': start the machine with"),
+        ({"rebuild": True}, "nothing lies in processed/"),
+        ({"files": "incoming/orders_1.csv"}, "files is .*: start the machine with"),
+        ({"rebuild": True, "replay_of": "x"}, "the input has replay_of and rebuild"),
+    ],
+)
+def test_an_input_that_cannot_be_met_is_answered_with_what_to_give(
+    pipeline, given: dict, message: str
+) -> None:
+    with pytest.raises(ClaimError, match=message) as failure:
+        pipeline.begin("by-hand", **given)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_run_whose_files_are_all_in_quarantine_leaves_nothing_to_replay(pipeline) -> None:
+    names = pipeline.upload_batch()
+    first = pipeline.trigger.check().run_id
+    pipeline.write_verdict(first, **{name.removesuffix(".csv"): "rejected" for name in names})
+    pipeline.settlement.judge(first)
+    pipeline.settlement.release(first)
+    pipeline.die(first)
+    with pytest.raises(ClaimError, match="deliver them again"):
+        pipeline.begin("again", replay_of=first)

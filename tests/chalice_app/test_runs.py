@@ -1,0 +1,400 @@
+"""A run's record and its lineage: when they are written, what they say, what they survive."""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import (
+    error_message_run,
+    job_type_job,
+    output_statistics_output_dataset,
+    processing_engine_run,
+    set_producer,
+    tags_run,
+)
+from openlineage.client.serde import Serde
+
+from chalice_app.chalicelib import lineage, runs
+from chalice_app.chalicelib.landing import RunKeys
+from chalice_app.chalicelib.manifest import Manifest
+from chalice_app.chalicelib.settings import Settings
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SETTINGS = Settings(
+    bucket="shop", state_machine_arn="arn:aws:states:eu-north-1:123456789012:stateMachine:Machine"
+)
+PUBLISHED = {
+    "task": "process",
+    "engine": "sail",
+    "ledger": "ledger/1",
+    "ledger_version": 8,
+    "previous_version": 7,
+    "dates": ["2025-03-01", "2025-03-02"],
+    "items": 12,
+    "deleted": 1,
+    "new_rows": {"orders": 5, "order_items": 9, "products": 0},
+    "seconds": {"read": 0.25, "commit": 1.5, "compute": 3, "publish": 0.125},
+}
+
+
+def publish(pipeline, run_id: str) -> None:
+    pipeline.s3.put_object(
+        Bucket=pipeline.settings.bucket,
+        Key=RunKeys(run_id).published,
+        Body=json.dumps({"run_id": run_id, **PUBLISHED}).encode(),
+    )
+
+
+def event(pipeline, run_id: str, moment: str) -> dict:
+    body = pipeline.s3.get_object(
+        Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).lineage(moment)
+    )["Body"].read()
+    return json.loads(body)
+
+
+def claimed(pipeline) -> str:
+    pipeline.upload_batch()
+    run_id = pipeline.trigger.check().run_id
+    pipeline.begin(run_id)
+    return run_id
+
+
+def test_a_run_is_running_in_its_record_as_soon_as_it_has_its_files(pipeline) -> None:
+    run_id = claimed(pipeline)
+    record = pipeline.records.get(run_id)
+    started = datetime.fromisoformat(record["started_at"])
+    assert record == {
+        "run_id": run_id,
+        "month": f"{started:%Y-%m}",
+        "state": "RUNNING",
+        "started_at": record["started_at"],
+        "replay": "aws stepfunctions start-execution --state-machine-arn "
+        f"{pipeline.settings.state_machine_arn} --input "
+        f'\'{{"replay_of": "{run_id}", "forced": true}}\'',
+        "task": "process",
+        "forced": False,
+        "files": 11,
+        "bytes": 11,
+    }
+    assert event(pipeline, run_id, "start")["eventType"] == "START"
+
+
+def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.write_verdict(
+        run_id,
+        totals={"accepted_rows": 40, "quarantined_rows": 2, "held_rows": 1},
+        orders_3="rejected",
+    )
+    publish(pipeline, run_id)
+    pipeline.settlement.finish(run_id)
+    record = pipeline.records.get(run_id)
+    assert record["state"] == "SUCCEEDED"
+    assert record["ended_at"] >= record["started_at"]
+    assert record["rows"] == {"accepted": 40, "quarantined": 2, "held": 1}
+    assert record["rejected_files"] == [{"name": "orders_3.csv", "reason": "too_many_bad_rows"}]
+    assert record["rejected_file_count"] == 1
+    assert (record["engine"], record["dates"]) == ("sail", ["2025-03-01", "2025-03-02"])
+    assert (record["ledger"], record["previous_version"], record["ledger_version"]) == (
+        "ledger/1",
+        7,
+        8,
+    )
+    assert (record["items_written"], record["items_deleted"]) == (12, 1)
+    assert record["seconds_by_stage"] == {
+        "read": Decimal("0.25"),
+        "commit": Decimal("1.5"),
+        "compute": Decimal(3),
+        "publish": Decimal("0.125"),
+    }
+    # The machine of these tests is one Wait state that goes on.
+    assert list(record["seconds_by_state"]) == ["Run"]
+    assert record["transitions"] == 1
+    # 13 items at 2 units, the record at 12; one transition; 11 files copied, and read twice.
+    assert record["cost_by_service"]["dynamodb"] == Decimal("0.000026")
+    assert record["cost_by_service"]["step_functions"] == Decimal("0.000025")
+    assert record["cost_by_service"]["s3"] == Decimal("0.000288")
+    assert record["estimated_cost"] == sum(record["cost_by_service"].values())
+
+
+def test_a_run_whose_transformer_reports_nothing_is_recorded_all_the_same(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.finish(run_id)
+    record = pipeline.records.get(run_id)
+    assert (record["state"], record["files"]) == ("SUCCEEDED", 11)
+    assert "ledger_version" not in record
+    assert "engine" not in record
+
+
+def test_a_failed_run_keeps_the_beginning_of_its_cause(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.settlement.release(run_id, "TransformFiles: " + "x" * 40_000)
+    record = pipeline.records.get(run_id)
+    assert record["state"] == "FAILED"
+    assert record["cause"] == "TransformFiles: " + "x" * 1984
+    assert event(pipeline, run_id, "end")["eventType"] == "FAIL"
+
+
+def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> None:
+    pipeline.sfn.start_execution(
+        stateMachineArn=pipeline.settings.state_machine_arn, name="by-hand", input="{}"
+    )
+    pipeline.settlement.release("by-hand", "ClaimError: nothing to process")
+    record = pipeline.records.get("by-hand")
+    assert (record["state"], record["cause"]) == ("FAILED", "ClaimError: nothing to process")
+    assert "files" not in record
+    assert event(pipeline, "by-hand", "end")["inputs"] == []
+
+
+def test_an_aborted_run_is_recorded_from_what_step_functions_says(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.die(run_id)
+    pipeline.trigger.execution_ended(run_id, "ABORTED")
+    record = pipeline.records.get(run_id)
+    stopped = pipeline.sfn.describe_execution(executionArn=pipeline.settings.execution_arn(run_id))[
+        "stopDate"
+    ].astimezone(UTC)
+    assert record["state"] == "ABORTED"
+    assert record["ended_at"] == stopped.isoformat(timespec="milliseconds")
+    assert event(pipeline, run_id, "end")["eventType"] == "ABORT"
+
+
+def test_step_functions_has_the_last_word_on_how_a_run_ended(pipeline) -> None:
+    """An abort between the step that gives the lock back and the end."""
+    run_id = claimed(pipeline)
+    pipeline.finish(run_id)
+    assert pipeline.records.get(run_id)["state"] == "SUCCEEDED"
+    pipeline.trigger.execution_ended(run_id, "ABORTED")
+    assert pipeline.records.get(run_id)["state"] == "ABORTED"
+    assert event(pipeline, run_id, "end")["eventType"] == "ABORT"
+
+
+def test_nothing_that_comes_late_makes_an_ended_run_run_or_end_otherwise(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.write_verdict(run_id)
+    pipeline.settlement.finish(run_id)
+    before = pipeline.records.get(run_id), event(pipeline, run_id, "end")
+    pipeline.later = timedelta(minutes=5)
+    pipeline.begin(run_id)
+    pipeline.settlement.finish(run_id)
+    pipeline.settlement.release(run_id, "late")
+    assert (pipeline.records.get(run_id), event(pipeline, run_id, "end")) == before
+
+
+def test_the_end_of_a_run_whose_event_was_lost_is_recorded_by_the_schedule(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.trigger.tick()
+    assert pipeline.records.get(run_id)["state"] == "RUNNING"
+    pipeline.die(run_id)
+    pipeline.trigger.tick()
+    assert pipeline.records.get(run_id)["state"] == "ABORTED"
+
+
+def test_a_record_that_cannot_be_written_stops_neither_the_run_nor_its_lineage(
+    pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.dynamodb.delete_table(TableName=pipeline.settings.runs_table)
+    with caplog.at_level(logging.WARNING):
+        run_id = claimed(pipeline)
+        pipeline.finish(run_id)
+        pipeline.trigger.tick()
+    assert pipeline.stored("incoming/") == []
+    assert pipeline.lock_owner() is None
+    assert event(pipeline, run_id, "end")["eventType"] == "COMPLETE"
+    warned = [r for r in caplog.records if r.message == "run record not written"]
+    assert [record.run_id for record in warned] == [run_id, run_id, "the latest"]
+
+
+def test_a_verdict_that_is_no_json_costs_the_record_and_not_the_lock(
+    pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = claimed(pipeline)
+    pipeline.s3.put_object(Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).verdict, Body=b"{")
+    assert pipeline.settlement.release(run_id, "ReadVerdict") == {"released": True}
+    assert pipeline.records.get(run_id)["state"] == "RUNNING"
+    pipeline.s3.delete_object(Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).verdict)
+    pipeline.die(run_id)
+    pipeline.trigger.tick()
+    assert pipeline.records.get(run_id)["state"] == "ABORTED"
+
+
+def put(pipeline, run_id: str, started_at: datetime) -> None:
+    run = runs.Run(run_id=run_id, state="SUCCEEDED", started_at=started_at)
+    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+
+
+def test_the_latest_runs_come_newest_first_across_months_and_years(pipeline) -> None:
+    months = {"a": (2025, 11), "b": (2025, 12), "c": (2026, 1), "d": (2026, 3)}
+    for name, (year, month) in months.items():
+        for day in (1, 20):
+            put(pipeline, f"{name}{day}", datetime(year, month, day, tzinfo=UTC))
+    put(pipeline, "too-old", datetime(2025, 3, 31, tzinfo=UTC))
+
+    def latest(limit: int) -> list[str]:
+        return [run["run_id"] for run in pipeline.records.latest(limit, now=NOON)]
+
+    assert latest(3) == ["d20", "d1", "c20"]
+    assert latest(100) == ["d20", "d1", "c20", "c1", "b20", "b1", "a20", "a1"]
+
+
+def test_what_the_transformer_keeps_in_the_table_is_no_run(pipeline) -> None:
+    pipeline.dynamodb.put_item(
+        TableName=pipeline.settings.runs_table,
+        Item={"run_id": {"S": "ledger"}, "published": {"N": "7"}},
+    )
+    assert pipeline.records.get("ledger") is None
+    assert pipeline.records.get("no-such-run") is None
+    assert pipeline.records.latest(5, now=datetime.now(UTC)) == []
+
+
+def test_a_month_of_more_than_one_page_is_read_to_its_end(pipeline) -> None:
+    """A page of a query holds 1 MB."""
+    for n in range(10):
+        pipeline.records.write(
+            {
+                "run_id": f"{n}",
+                "month": "2026-03",
+                "started_at": f"2026-03-01T12:00:0{n}",
+                "state": "FAILED",
+                "cause": "x" * 300_000,
+            },
+            final=True,
+        )
+    first_page = pipeline.dynamodb.query(
+        TableName=pipeline.settings.runs_table,
+        IndexName="by_month",
+        KeyConditionExpression="#month = :month",
+        ExpressionAttributeNames={"#month": "month"},
+        ExpressionAttributeValues={":month": {"S": "2026-03"}},
+    )
+    assert first_page["Count"] < 10
+    assert [run["run_id"] for run in pipeline.records.latest(10, now=NOON)] == list("9876543210")
+
+
+def test_a_run_of_every_task_says_what_it_reads_and_writes() -> None:
+    def datasets(task: str, **of_manifest: object) -> tuple[list[str], list[str]]:
+        manifest = Manifest(
+            run_id="r", bucket="shop", created_at=NOON, forced=False, task=task, **of_manifest
+        )
+        run = runs.Run(
+            run_id="r", state="SUCCEEDED", started_at=NOON, manifest=manifest, published=PUBLISHED
+        )
+        found = lineage.event(run, SETTINGS)
+        return [d["name"] for d in found["inputs"]], [d["name"] for d in found["outputs"]]
+
+    tables = ["table/CategoryKPIs", "table/OrderKPIs"]
+    ledger = ["ledger/1/orders", "ledger/1/order_lines", "ledger/1/products"]
+    assert datasets("recompute", files=()) == (ledger, tables)
+    assert datasets("rebuild", files=()) == (["processed"], tables + ledger)
+
+
+def test_an_event_is_what_openlineages_own_classes_make() -> None:
+    run = runs.Run(
+        run_id="r",
+        state="FAILED",
+        started_at=NOON - timedelta(minutes=1),
+        ended_at=NOON,
+        cause="TransformFiles: killed",
+        manifest=Manifest(run_id="r", bucket="shop", created_at=NOON, forced=False, files=()),
+        published=PUBLISHED,
+    )
+    set_producer(lineage.PRODUCER)
+    aws = "eu-north-1:123456789012"
+
+    def table(name: str) -> OutputDataset:
+        return OutputDataset(f"arn:aws:dynamodb:{aws}", f"table/{name}")
+
+    def ledger(name: str, rows: int) -> OutputDataset:
+        statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+            rowCount=rows
+        )
+        return OutputDataset(
+            "s3://shop", f"ledger/1/{name}", outputFacets={"outputStatistics": statistics}
+        )
+
+    expected = RunEvent(
+        eventType=RunState.FAIL,
+        eventTime="2026-03-01T12:00:00.000+00:00",
+        producer=lineage.PRODUCER,
+        run=Run(
+            runId=lineage.event(run, SETTINGS)["run"]["runId"],
+            facets={
+                "tags": tags_run.TagsRunFacet(
+                    tags=[
+                        tags_run.TagsRunFacetFields("run_id", "r", "STEP_FUNCTIONS"),
+                        tags_run.TagsRunFacetFields("task", "process", "STEP_FUNCTIONS"),
+                    ]
+                ),
+                "processing_engine": processing_engine_run.ProcessingEngineRunFacet(
+                    version="sail", name="sail"
+                ),
+                "errorMessage": error_message_run.ErrorMessageRunFacet(
+                    "TransformFiles: killed", "Python"
+                ),
+            },
+        ),
+        job=Job(
+            f"arn:aws:states:{aws}",
+            "Machine",
+            facets={
+                "jobType": job_type_job.JobTypeJobFacet("BATCH", "STEP_FUNCTIONS", "STATE_MACHINE")
+            },
+        ),
+        inputs=[],
+        outputs=[
+            table("CategoryKPIs"),
+            table("OrderKPIs"),
+            ledger("orders", 5),
+            ledger("order_lines", 9),
+            ledger("products", 0),
+        ],
+    )
+    assert without_empty(lineage.event(run, SETTINGS)) == without_empty(
+        json.loads(Serde.to_json(expected))
+    )
+
+
+def without_empty(found: object) -> object:
+    """OpenLineage's classes leave empty facets out; a missing one means the same."""
+    if isinstance(found, dict):
+        return {key: without_empty(value) for key, value in found.items() if value not in ({}, [])}
+    return [without_empty(item) for item in found] if isinstance(found, list) else found
+
+
+def test_the_inputs_of_a_run_are_the_versions_it_claimed_with_their_rows(pipeline) -> None:
+    run_id = claimed(pipeline)
+    pipeline.write_verdict(run_id, totals={})
+    pipeline.settlement.finish(run_id)
+    start, end = event(pipeline, run_id, "start"), event(pipeline, run_id, "end")
+    assert start["run"]["runId"] == end["run"]["runId"]
+    assert [found["name"] for found in end["inputs"]] == [
+        file.key for file in pipeline.manifest(run_id).files
+    ]
+    [file] = [file for file in pipeline.manifest(run_id).files if file.name == "orders_0.csv"]
+    [found] = [found for found in end["inputs"] if found["name"] == file.key]
+    assert found["namespace"] == f"s3://{pipeline.settings.bucket}"
+    assert found["facets"]["version"]["datasetVersion"] == file.version_id
+    statistics = found["inputFacets"]["inputStatistics"]
+    assert (statistics["rowCount"], statistics["size"]) == (3, 1)
+
+
+def test_every_event_of_a_real_run_has_the_fields_that_openlineage_requires(
+    pipeline_with: Callable,
+) -> None:
+    pipeline = pipeline_with()
+    run_id = claimed(pipeline)
+    pipeline.settlement.release(run_id, "killed")
+    for moment in ("start", "end"):
+        found = event(pipeline, run_id, moment)
+        parsed = RunEvent(
+            eventType=RunState[found["eventType"]],
+            eventTime=found["eventTime"],
+            producer=found["producer"],
+            run=Run(found["run"]["runId"]),
+            job=Job(found["job"]["namespace"], found["job"]["name"]),
+        )
+        assert parsed.schemaURL == found["schemaURL"]
