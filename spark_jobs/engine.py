@@ -10,14 +10,18 @@
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it ships no types
 from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from . import jvm
@@ -84,12 +88,13 @@ def session(engine: Literal["spark", "sail"], *, input_bytes: int) -> Iterator[S
     """Open a session suited to this many bytes of CSV, and close it after.
 
     Raises:
-        EngineError: the engine did not start.
+        EngineError: the engine did not start, or gave up in the middle of the work.
     """
     if engine == "sail":
         with _sail() as spark:
             yield spark
     elif remote := os.environ.get("SPARK_REMOTE"):
+        _insist_on_a_listener(remote)
         with _connected(remote) as spark:
             yield spark
     else:
@@ -116,11 +121,14 @@ def jvm_session(*, small: bool, archive: Path | None = None) -> Iterator[SparkSe
         settings = {**_EVERYWHERE, **_local_settings(small=small)}
     for name, value in settings.items():
         builder = builder.config(name, value)
-    spark = builder.getOrCreate()
     try:
-        yield spark
+        with _failures_told("Spark"):
+            spark = builder.getOrCreate()
+            try:
+                yield spark
+            finally:
+                spark.stop()
     finally:
-        spark.stop()
         if java is not None:
             _forget_gateway()
             jvm.end()
@@ -179,9 +187,41 @@ def _sail() -> Iterator[SparkSession]:
 
 @contextmanager
 def _connected(remote: str) -> Iterator[SparkSession]:
-    spark = SparkSession.builder.remote(remote).create()
+    with _failures_told("Spark Connect"):
+        spark = SparkSession.builder.remote(remote).create()
+        try:
+            for name, value in _EVERYWHERE.items():
+                spark.conf.set(name, value)
+            yield spark
+        finally:
+            spark.stop()
+
+
+def _insist_on_a_listener(remote: str) -> None:
+    """Ask first: pyspark's client tries an address where nobody listens for ten minutes."""
+    address = urlsplit(remote)
+    # What follows the port may hold a token, so only host and port are told.
+    host, port = address.hostname or "", address.port or _CONNECT_PORT
     try:
-        spark.conf.set("spark.sql.session.timeZone", "UTC")
-        yield spark
-    finally:
-        spark.stop()
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise EngineError(
+            f"SPARK_REMOTE {host}:{port}: {error}; start the Spark Connect server there, "
+            "or unset SPARK_REMOTE for a Spark on this machine"
+        ) from error
+
+
+_CONNECT_PORT: Final = 15002
+_CONNECT_SECONDS: Final = 10
+
+
+@contextmanager
+def _failures_told(engine: str) -> Iterator[None]:
+    """Turn what Spark itself raises into one line that says which engine it was."""
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        lines = [line.strip(" :") for line in str(error).splitlines() if line.strip()]
+        # py4j's first line only names its own proxy object.
+        told = lines[1] if isinstance(error, Py4JError) and len(lines) > 1 else lines[0]
+        raise EngineError(f"{engine} gave up: {told}; look into the driver's log") from error
