@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final, cast, get_args
 
 from . import lineage
 from .documents import Documents
-from .executions import Executions
+from .executions import Execution, Executions
 from .landing import RunKeys
 from .manifest import Manifest
-from .runs import Run, RunRecords, State, record
+from .runs import End, Run, RunRecords, record
 from .settings import Settings
 from .timeline import Timeline
 
@@ -46,21 +46,21 @@ class Bookkeeping:
         run = Run(run_id=manifest.run_id, state="RUNNING", started_at=started_at, manifest=manifest)
         self._write(run, final=False)
 
-    def ending(
-        self, run_id: str, state: Literal["SUCCEEDED", "FAILED"], cause: str | None = None
-    ) -> None:
+    def ending(self, run_id: str, state: End, cause: str | None = None) -> None:
         """Note what the run itself says of its end, in the state before it."""
         with _without_failing(run_id):
-            run = self._gather(run_id)
-            if run is not None:
-                self._write(replace(run, state=state, cause=cause), final=False)
+            execution = self._executions.find(run_id)
+            if execution is not None:
+                run = self._gather(run_id, execution, state)
+                self._write(replace(run, cause=cause), final=False)
 
     def ended(self, run_id: str) -> None:
         """Note how Step Functions says that a run has ended; nothing if it goes on."""
         with _without_failing(run_id):
-            run = self._gather(run_id)
-            if run is not None and run.state != "RUNNING":
-                self._write(run, final=True)
+            execution = self._executions.find(run_id)
+            if execution is not None and execution.status in get_args(End):
+                state = cast("End", execution.status)
+                self._write(self._gather(run_id, execution, state), final=True)
 
     def catch_up(self) -> None:
         """End the records of runs whose end nobody has heard of."""
@@ -69,13 +69,8 @@ class Bookkeeping:
                 if found["state"] == "RUNNING":
                     self.ended(found["run_id"])
 
-    def _gather(self, run_id: str) -> Run | None:
-        execution = self._executions.find(run_id)
-        if execution is None:
-            return None
-        keys, now = RunKeys(run_id), self._clock()
-        ended_at = execution.ended_at or now
-        state: State = execution.status if execution.status in get_args(State) else "RUNNING"  # type: ignore[assignment]
+    def _gather(self, run_id: str, execution: Execution, state: End) -> Run:
+        keys, ended_at = RunKeys(run_id), execution.ended_at or self._clock()
         return Run(
             run_id=run_id,
             state=state,

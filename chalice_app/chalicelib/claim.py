@@ -63,11 +63,7 @@ class Claim:
         manifest = self._at.documents.write_manifest(manifest)
         log.info(
             "files claimed",
-            extra={
-                "run_id": request.run_id,
-                "task": manifest.task,
-                "files": len(manifest.files),
-            },
+            extra={"run_id": request.run_id, "task": manifest.task, "files": len(manifest.files)},
         )
         return manifest
 
@@ -112,8 +108,9 @@ class Claim:
         files = self._files_of(earlier)
         if not files:
             raise ClaimError(
-                f"run {replay.run_id} has left nothing in {self._at.settings.prefix} and nothing "
-                f"in {PROCESSED}: correct its files in quarantine/ and deliver them again"
+                f"run {replay.run_id} has nothing in {self._at.settings.prefix} or {PROCESSED}: "
+                "a later run has taken its files, or they lie in quarantine/; correct those and "
+                "deliver them again"
             )
         return self._manifest(request, files=files)
 

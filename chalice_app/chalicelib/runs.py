@@ -20,7 +20,8 @@ from .timeline import Timeline
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-State = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+End = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+State = Literal["RUNNING"] | End
 
 BY_MONTH: Final = "by_month"
 # An item may hold 400 KB; ECS puts a whole task description into a cause.
@@ -113,7 +114,8 @@ def record(run: Run, settings: Settings) -> RunRecord:
 
 
 def replay_command(run_id: str, settings: Settings) -> str:
-    document = json.dumps({"replay_of": run_id, "forced": True})
+    """Return what NotifyFailure tells people to type as well."""
+    document = json.dumps({"replay_of": run_id, "forced": True}, separators=(",", ":"))
     return (
         "aws stepfunctions start-execution"
         f" --state-machine-arn {settings.state_machine_arn} --input '{document}'"

@@ -74,7 +74,7 @@ def test_a_run_is_running_in_its_record_as_soon_as_it_has_its_files(pipeline) ->
         "started_at": record["started_at"],
         "replay": "aws stepfunctions start-execution --state-machine-arn "
         f"{pipeline.settings.state_machine_arn} --input "
-        f'\'{{"replay_of": "{run_id}", "forced": true}}\'',
+        f'\'{{"replay_of":"{run_id}","forced":true}}\'',
         "task": "process",
         "forced": False,
         "files": 11,

@@ -12,8 +12,9 @@ from typing import Any
 import boto3
 import pytest
 
+from chalice_app.chalicelib.runs import RunRecord, RunRecords
 from localcloud.cloud import LocalCloud
-from localcloud.provision import Plan, Stack, provision
+from localcloud.provision import RUNS_TABLE, Plan, Stack, provision
 
 STANDINS = Path(__file__).parent / "standins"
 # 300 s become 1 s: the wait, the schedule; the retries' 30 s and 60 s a fifth of that.
@@ -148,7 +149,13 @@ class Shop:
 
     def orders_per_day(self) -> dict[str, int]:
         items = self.table.scan()["Items"]
-        return {item["order_date"]: int(item["total_orders"]) for item in items}
+        return {item["order_date"]: len(item["order_ids"]) for item in items}
+
+    def record(self, arn: str) -> RunRecord:
+        records = RunRecords(self.session.client("dynamodb"), RUNS_TABLE)
+        record = records.get(arn.rsplit(":", 1)[-1])
+        assert record is not None
+        return record
 
     @staticmethod
     def wait_for(condition: Callable[[], bool], seconds: float) -> None:

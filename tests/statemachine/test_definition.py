@@ -61,6 +61,15 @@ def test_the_containers_have_the_documented_time_outs_and_retries(
     ]
 
 
+def test_a_claimed_recompute_has_nothing_to_validate() -> None:
+    choice = STATES["EvaluateThreshold"]
+    assert [(len(found.get("And", [0])), found["Next"]) for found in choice["Choices"]] == [
+        (2, "TransformFiles"),
+        (1, "ValidateFiles"),
+    ]
+    assert choice["Default"] == "WaitForFiles"
+
+
 def test_the_wait_is_five_minutes() -> None:
     assert STATES["WaitForFiles"]["Seconds"] == 300
 

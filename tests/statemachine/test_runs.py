@@ -5,6 +5,7 @@ import shlex
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
 
@@ -30,6 +31,15 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert len(shop.names("processed/")) == 11
     assert not shop.locked()
     assert shop.messages() == []
+    shop.wait_for(lambda: "Success" in shop.record(run)["seconds_by_state"], 5)
+    record = shop.record(run)
+    assert (record["state"], record["files"], record["engine"]) == ("SUCCEEDED", 11, "stand-in")
+    assert record["dates"] == list(ELEVEN)
+    assert set(record["seconds_by_state"]) == set(shop.states(run))
+    assert record["seconds_by_state"]["TransformFiles"] > 0
+    assert record["transitions"] == 8
+    # Two containers are billed a minute each, of 1 vCPU and 4 GB.
+    assert record["cost_by_service"]["fargate"] == Decimal("0.002137")
 
 
 def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop) -> None:
@@ -66,6 +76,9 @@ def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> N
     assert not shop.locked()
     [message] = shop.messages()
     assert "AllFilesRejected" in message
+    record = shop.record(run)
+    assert (record["state"], record["rejected_file_count"]) == ("FAILED", 11)
+    assert record["cause"].startswith("AllFilesRejected: No row was accepted; 11 files")
 
 
 def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> None:
@@ -164,6 +177,8 @@ def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
     assert shop.status(run) == "ABORTED"
     if news == "heard":
         shop.wait_for(lambda: not shop.locked(), 3)
+    if state == "TransformFiles" and news == "heard":
+        shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 3)
     shop.schedule("on")
     [second] = shop.ended(known=(*shop.before, run))
     assert shop.status(second) == "SUCCEEDED"
@@ -238,6 +253,82 @@ def test_a_second_run_started_by_hand_waits_for_the_lock(shop) -> None:
     assert shop.status(first) == shop.status(second) == "SUCCEEDED"
     assert "WaitForFiles" in shop.states(second)
     assert shop.orders_per_day() == {**ELEVEN, "2025-01-08": 1}
+
+
+def test_a_recompute_goes_straight_to_the_transformer_and_leaves_files_alone(shop) -> None:
+    shop.put("orders_waiting.csv", "order_id,order_date\n1,2025-01-01\n")
+    run = shop.start({"recompute": {"from": "2025-03-01", "to": "2025-03-31"}})
+    assert shop.ended(known=shop.before) == [run]
+    assert shop.status(run) == "SUCCEEDED"
+    assert shop.states(run) == [
+        "CheckFileThreshold",
+        "EvaluateThreshold",
+        "TransformFiles",
+        "ResetLock",
+        "Success",
+    ]
+    assert shop.names("incoming/") == ["orders_waiting.csv"]
+    assert not shop.locked()
+    record = shop.record(run)
+    assert (record["task"], record["start"], record["end"]) == (
+        "recompute",
+        "2025-03-01",
+        "2025-03-31",
+    )
+
+
+def test_a_finished_run_is_replayed_and_a_rebuild_reads_all_from_processed(shop) -> None:
+    shop.deliver()
+    [first] = shop.ended(known=shop.before)
+    processed = shop.stored("processed/")
+    for item in shop.table.scan()["Items"]:
+        shop.table.delete_item(Key={"order_date": item["order_date"]})
+
+    replay = shop.start({"replay_of": first.rsplit(":", 1)[-1]})
+    shop.ended(known=(*shop.before, first))
+    assert shop.status(replay) == "SUCCEEDED"
+    assert "WaitForFiles" not in shop.states(replay)
+    assert shop.orders_per_day() == ELEVEN
+
+    shop.table.put_item(Item={"order_date": "1999-01-01", "order_ids": {"gone"}})
+    rebuild = shop.start({"rebuild": True})
+    shop.ended(known=(*shop.before, first, replay))
+    assert shop.status(rebuild) == "SUCCEEDED"
+    assert "ValidateFiles" in shop.states(rebuild)
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.stored("processed/") == processed
+    assert [shop.record(run)["task"] for run in (first, replay, rebuild)] == [
+        "process",
+        "process",
+        "rebuild",
+    ]
+    assert not shop.locked()
+
+
+def test_a_recompute_that_crashes_is_notified_and_its_replay_command_recomputes(shop) -> None:
+    shop.tell("transformer", "crash")
+    run = shop.start({"recompute": {"from": "2025-03-01", "to": "2025-03-01"}})
+    shop.ended(known=shop.before)
+    assert shop.status(run) == "FAILED"
+    assert not shop.locked()
+    shop.tell("transformer", "on")
+    [message] = shop.messages()
+    assert shop.record(run)["replay"] in message
+    replay = shop.start({"replay_of": run.rsplit(":", 1)[-1], "forced": True})
+    shop.ended(known=(*shop.before, run))
+    assert shop.status(replay) == "SUCCEEDED"
+    assert shop.record(replay)["dates"] == ["2025-03-01"]
+
+
+def test_dates_in_the_wrong_order_fail_at_once_and_tell_the_right_one(shop) -> None:
+    run = shop.start({"recompute": {"from": "2025-03-31", "to": "2025-03-01"}})
+    shop.ended(known=shop.before)
+    assert shop.status(run) == "FAILED"
+    cause = shop.sfn.describe_execution(executionArn=run)["cause"]
+    assert "the first is later" in cause
+    assert "WaitForFiles" not in shop.states(run)
+    assert not shop.locked()
+    assert shop.record(run)["state"] == "FAILED"
 
 
 def test_two_thousand_five_hundred_files_are_processed_in_capped_batches(shop) -> None:

@@ -44,7 +44,7 @@ def main() -> None:
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     files = []
     for file in manifest["files"]:
-        name = file["key"].rsplit("/", 1)[-1]
+        name = file["name"]
         dataset = dataset_of(name)
         version = {"VersionId": file["version_id"]} if file["version_id"] else {}
         if order == "unread":

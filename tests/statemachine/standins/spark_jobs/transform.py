@@ -1,8 +1,8 @@
-"""A stand-in for the transformer: one KPI item per order date of the accepted orders files.
+"""A stand-in for the transformer: the order ids of each order date of the accepted orders files.
 
-It moves half of its inputs to processed/ and leaves the other half to the state machine.
-``control/transformer`` is obeyed as the validator's stand-in obeys its own;
-``unread`` leaves everything to the state machine.
+It moves half of the inputs that have landed to processed/ and leaves the other half to the state
+machine. ``control/transformer`` is obeyed as the validator's stand-in obeys its own; ``unread``
+leaves everything to the state machine and reports nothing.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 
 import boto3
 
@@ -37,30 +37,53 @@ def main() -> None:
     s3 = boto3.client("s3")
     order = obey(s3, bucket, "transformer")
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    run_id = manifest["run_id"]
-    body = s3.get_object(Bucket=bucket, Key=f"runs/{run_id}/verdict.json")["Body"].read()
-    accepted = {file["key"] for file in json.loads(body)["files"] if file["status"] == "accepted"}
-    orders: Counter[str] = Counter()
-    table = boto3.resource("dynamodb").Table(os.environ["ORDER_KPIS_TABLE"])
+    run_id, task = manifest["run_id"], manifest["task"]
     if order == "unread":
         return
-    inputs = [file for file in manifest["files"] if file["key"] in accepted]
-    for number, file in enumerate(inputs):
+    table = boto3.resource("dynamodb").Table(os.environ["ORDER_KPIS_TABLE"])
+    if task == "rebuild":
+        for item in table.scan()["Items"]:
+            table.delete_item(Key={"order_date": item["order_date"]})
+    orders: defaultdict[str, set[str]] = defaultdict(set)
+    for number, file in enumerate(accepted(s3, bucket, manifest)):
         version = {"VersionId": file["version_id"]} if file["version_id"] else {}
         body = s3.get_object(Bucket=bucket, Key=file["key"], **version)["Body"].read()
-        name = file["key"].rsplit("/", 1)[-1]
-        if name.startswith("orders"):
-            rows = csv.DictReader(io.StringIO(body.decode()))
-            orders.update(row["order_date"][:10] for row in rows)
-        if number % 2 == 0:
-            s3.put_object(Bucket=bucket, Key=f"processed/{run_id}/{name}", Body=body)
+        if file["name"].startswith("orders"):
+            for row in csv.DictReader(io.StringIO(body.decode())):
+                orders[row["order_date"][:10]].add(row["order_id"])
+        if number % 2 == 0 and file["key"].startswith("incoming/"):
+            s3.put_object(Bucket=bucket, Key=f"processed/{run_id}/{file['name']}", Body=body)
             s3.delete_object(Bucket=bucket, Key=file["key"], **version)
-    for date, count in orders.items():
+    for date, ids in orders.items():
         table.update_item(
             Key={"order_date": date},
-            UpdateExpression="ADD total_orders :n SET run_id = :r",
-            ExpressionAttributeValues={":n": count, ":r": run_id},
+            UpdateExpression="ADD order_ids :ids SET run_id = :r",
+            ExpressionAttributeValues={":ids": ids, ":r": run_id},
         )
+    s3.put_object(
+        Bucket=bucket,
+        Key=f"runs/{run_id}/published.json",
+        Body=json.dumps(
+            {
+                "run_id": run_id,
+                "task": task,
+                "engine": "stand-in",
+                "dates": sorted(orders) if task != "recompute" else [manifest["start"]],
+                "items": len(orders),
+                "deleted": 0,
+                "seconds": {"read": 0.5},
+            }
+        ).encode(),
+    )
+
+
+def accepted(s3, bucket: str, manifest: dict) -> list[dict]:
+    if manifest["task"] == "recompute":
+        return []
+    key = f"runs/{manifest['run_id']}/verdict.json"
+    verdict = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    keys = {file["key"] for file in verdict["files"] if file["status"] == "accepted"}
+    return [file for file in manifest["files"] if file["key"] in keys]
 
 
 if __name__ == "__main__":
