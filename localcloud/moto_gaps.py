@@ -1,17 +1,38 @@
-"""The two things that ``chalice deploy`` sends, AWS accepts, and moto 5.2.5 does not.
+"""What a deployment sends, AWS accepts, and moto 5.2.5 does not, or only in part.
 
-They are bridged here, so that the app that deploys to AWS needs no change.
+Two things of ``chalice deploy`` and some of CloudFormation are bridged here, so that what
+deploys to AWS needs no change. What else CloudFormation lacks, infra/deploy.py lists.
 """
 
+import json
+import re
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend
+from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend
+from moto.core.utils import pascal_to_camelcase, remap_nested_keys
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.route_tables import RouteTable
+from moto.ecs.models import TaskDefinition, ecs_backends
+from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
+from moto.stepfunctions import models as stepfunctions
+from moto.stepfunctions.models import StateMachine
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 
 def install() -> None:
     _accept_names_of_filter_rules()
     _accept_swagger()
+    _resolve_functions()
+    _fill_in_state_machines()
+    _keep_all_of_a_task_definition()
+    _keep_versions()
+    _answer_with_outputs()
+    _delete_route_tables()
+    _name_interfaces()
 
 
 def _accept_names_of_filter_rules() -> None:
@@ -48,3 +69,128 @@ def _accept_swagger() -> None:
 
     APIGatewayBackend.import_rest_api = import_rest_api  # type: ignore[method-assign]
     APIGatewayBackend.put_rest_api = put_rest_api  # type: ignore[method-assign]
+
+
+def _resolve_functions() -> None:
+    """Resolve two of a template's functions that moto stumbles over.
+
+    It takes the argument of Fn::GetAZs as it is written, even where that is a reference,
+    and refuses an attribute of a resource that it cannot make, such as an alarm.
+    """
+    clean = parsing.clean_json
+
+    def clean_json(document: Any, resources: Any) -> Any:
+        match document:
+            case {"Fn::GetAZs": dict() as region}:
+                return clean({"Fn::GetAZs": clean(region, resources)}, resources)
+            case {"Fn::GetAtt": [name, attribute]} if resources.get(name) is None:
+                return f"{name}.{attribute}"
+        return clean(document, resources)
+
+    parsing.clean_json = clean_json  # type: ignore[assignment]
+
+
+def _fill_in_state_machines() -> None:
+    """moto leaves DefinitionSubstitutions out, and makes a machine where none is executed."""
+    stepfunctions.stepfunctions_backends = stepfunctions_parser_backends  # type: ignore[assignment]
+    create = StateMachine.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+    update = StateMachine.update_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+
+    def fill_in(properties: dict[str, Any]) -> None:
+        values = properties.pop("DefinitionSubstitutions", {})
+        properties["DefinitionString"] = re.sub(
+            r"\$\{(\w+)\}",
+            lambda match: json.dumps(str(values[match[1]]))[1:-1],
+            properties["DefinitionString"],
+        )
+
+    def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
+        fill_in(resource["Properties"])
+        return create(cls, name, resource, *args, **kwargs)
+
+    def update_from(cls: Any, /, *, cloudformation_json: Any, **kwargs: Any) -> Any:
+        fill_in(cloudformation_json["Properties"])
+        return update(cls, cloudformation_json=cloudformation_json, **kwargs)
+
+    StateMachine.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
+    StateMachine.update_from_cloudformation_json = classmethod(update_from)  # type: ignore[assignment,method-assign]
+
+
+def _keep_all_of_a_task_definition() -> None:
+    """moto keeps its containers and forgets Fargate, the network mode and both roles."""
+
+    def create_from(
+        cls: Any, /, name: str, resource: Any, account_id: str, region_name: str, **kwargs: Any
+    ) -> Any:
+        del cls, name, kwargs
+        properties = remap_nested_keys(resource["Properties"], pascal_to_camelcase)
+        return ecs_backends[account_id][region_name].register_task_definition(
+            family=properties["family"],
+            container_definitions=properties["containerDefinitions"],
+            volumes=properties.get("volumes"),
+            network_mode=properties["networkMode"],
+            requires_compatibilities=properties["requiresCompatibilities"],
+            cpu=properties["cpu"],
+            memory=properties["memory"],
+            task_role_arn=properties["taskRoleArn"],
+            execution_role_arn=properties["executionRoleArn"],
+            runtime_platform=properties.get("runtimePlatform"),
+            ephemeral_storage=properties.get("ephemeralStorage"),
+        )
+
+    def update_from(
+        cls: Any, /, *, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
+    ) -> Any:
+        del kwargs
+        return create_from(cls, "", cloudformation_json, account_id, region_name)
+
+    TaskDefinition.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
+    TaskDefinition.update_from_cloudformation_json = classmethod(update_from)  # type: ignore[assignment,method-assign]
+
+
+def _keep_versions() -> None:
+    """moto makes every bucket without versioning."""
+    create = FakeBucket.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+
+    def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
+        bucket = create(cls, name, resource, *args, **kwargs)
+        bucket.versioning_status = (
+            resource["Properties"].get("VersioningConfiguration", {}).get("Status")
+        )
+        return bucket
+
+    FakeBucket.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
+
+
+def _answer_with_outputs() -> None:
+    """moto works out the outputs of a stack when it is created, and not from a change set."""
+    execute = CloudFormationBackend.execute_change_set
+
+    def execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
+        execute(self, change_set_name, stack_name)
+        for stack in self.stacks.values():
+            if stack_name in {stack.name, stack.stack_id}:
+                stack._parse_template()
+                stack.output_map = stack._create_output_map()
+
+    CloudFormationBackend.execute_change_set = execute_change_set  # type: ignore[method-assign]
+
+
+def _delete_route_tables() -> None:
+    """moto deletes no route table with its stack, and then no VPC that has one."""
+
+    def delete_from(
+        cls: Any, /, name: str, resource: Any, account_id: str, region_name: str
+    ) -> None:
+        del cls, resource
+        backend = ec2_backends[account_id][region_name]
+        table = backend.route_tables[name]
+        table.associations.clear()
+        backend.delete_route_table(name)
+
+    RouteTable.delete_from_cloudformation_json = classmethod(delete_from)  # type: ignore[assignment,method-assign]
+
+
+def _name_interfaces() -> None:
+    """moto overlooks EnableDnsHostnames of a template, and then breaks on RunTask."""
+    NetworkInterface.private_dns_name = ""

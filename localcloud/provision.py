@@ -1,50 +1,39 @@
-"""The whole stack on the embedded AWS.
+"""The whole stack on the embedded AWS, by the very code that deploys it to AWS.
 
-What infra/ creates is created with boto3, because CloudFormation on moto is no test of a
-deployment. The state machine is the shipped file with its placeholders filled in; the
-functions, their upload notification, schedule and rules are deployed by Chalice itself.
+infra/ makes a change set of the template and Chalice deploys the functions on top, with the
+template's own roles. Only what a laptop needs besides is made here: tasks get their local
+images and settings, and a queue that shows what the topic's subscribers would get.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from . import deploy
+from infra import template
+from infra.deploy import Stage
+
 from .cloud import LocalCloud
-from .ecs_processes import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
-STATE_MACHINE: Final = "ECommercePipeline"
 RUNS_TABLE: Final = "PipelineRuns"
-_ROLE: Final = "arn:aws:iam::{account}:role/local"
-# What infra/ has to supply for the state machine.
-PLACEHOLDERS: Final = frozenset(
-    {
-        "BucketName",
-        "TopicArn",
-        "RecountFilesFunction",
-        "ReadVerdictFunction",
-        "FinishRunFunction",
-        "EcsCluster",
-        "ValidatorTaskDefinition",
-        "TransformerTaskDefinition",
-        "SubnetIds",
-        "SecurityGroupIds",
-        "AssignPublicIp",
-    }
+# What RegisterTaskDefinition takes of what DescribeTaskDefinition gives.
+_REGISTERED: Final = (
+    "family",
+    "taskRoleArn",
+    "executionRoleArn",
+    "networkMode",
+    "volumes",
+    "requiresCompatibilities",
+    "cpu",
+    "memory",
 )
-
-
-class PlaceholderError(ValueError):
-    """The state machine needs a value that nobody supplies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +41,21 @@ class Plan:
     """What differs from one embedded AWS to another.
 
     ``environment`` is added to the functions', ``task_environment`` to the containers'.
+    ``transformer`` names the transformer's image: transformer-spark or transformer-sail.
     """
 
     bucket: str = "ecommerce-data"
     environment: Mapping[str, str] = field(default_factory=dict)
     task_environment: Mapping[str, str] = field(default_factory=dict)
+    transformer: str = "transformer-spark"
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The image of each container."""
+        return {
+            "validator": "ecommerce-validator:local",
+            "transformer": f"ecommerce-{self.transformer}:local",
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,131 +70,42 @@ class Stack:
 
 
 def provision(plan: Plan, cloud: LocalCloud) -> Stack:
-    """Create everything, in the order in which the parts need one another."""
+    """Deploy the template and the functions, then what only a laptop needs."""
     session = cloud.session()
-    account = session.client("sts").get_caller_identity()["Account"]
-    region = session.region_name
-    arn = f"arn:aws:states:{region}:{account}:stateMachine:{STATE_MACHINE}"
-    environment = {
-        "S3_BUCKET": plan.bucket,
-        "S3_PREFIX": "incoming/",
-        "LOCK_KEY": "incoming/pipeline.lock",
-        "THRESHOLD_MET_TIMESTAMP_KEY": "incoming/threshold_not_met_timestamp.json",
-        "STEP_FUNCTION_ARN": arn,
-        "MIN_ORDER_FILES": "5",
-        "MIN_ITEM_FILES": "5",
-        "MIN_PRODUCT_FILES": "1",
-        "FORCE_PROCESS_AFTER_MINUTES": "30",
-        "RUNS_TABLE": RUNS_TABLE,
-        **plan.environment,
-    }
-    _bucket(session, plan.bucket)
-    _tables(session)
-    topic_arn, messages_url = _topic(session)
-    _tasks(session, plan)
-    functions = deploy.deploy(
+    # The embedded AWS is done when it answers: no pause between two looks.
+    stage = Stage.open(STAGE, session, pause=0)
+    stage.stack.apply(stage.plan({"BucketName": plan.bucket}, at=datetime.now(UTC)))
+    stage.deploy_functions(
         cloud.home / "chalice_app",
-        stage=STAGE,
-        variables=environment,
+        variables=plan.environment,
         environment=cloud.environment,
     )
-    _state_machine(
-        session,
-        account,
-        {
-            "BucketName": plan.bucket,
-            "TopicArn": topic_arn,
-            "RecountFilesFunction": functions["RecountFiles"],
-            "ReadVerdictFunction": functions["ReadVerdict"],
-            "FinishRunFunction": functions["FinishRun"],
-            "EcsCluster": CLUSTER,
-            "ValidatorTaskDefinition": "ecommerce-validator-task",
-            "TransformerTaskDefinition": "ecommerce-transformer-task",
-            **_network(session),
-        },
-    )
+    _tasks(session, plan)
+    outputs = stage.stack.outputs()
     return Stack(
         bucket=plan.bucket,
-        state_machine_arn=arn,
-        topic_arn=topic_arn,
-        messages_url=messages_url,
-        environment=environment,
+        state_machine_arn=outputs["StateMachineArn"],
+        topic_arn=outputs["TopicArn"],
+        messages_url=_messages(session, outputs["TopicArn"]),
+        environment=_environment(session),
     )
-
-
-def definition(substitutions: Mapping[str, str]) -> str:
-    """Return the shipped state machine with every ``${Name}`` filled in."""
-    text = (PROJECT_ROOT / "statemachine.asl.json").read_text(encoding="utf-8")
-    missing = placeholders(text) - set(substitutions)
-    if missing:
-        raise PlaceholderError(f"statemachine.asl.json: no value for {', '.join(sorted(missing))}")
-    return re.sub(r"\$\{(\w+)\}", lambda match: json.dumps(substitutions[match[1]])[1:-1], text)
-
-
-def placeholders(text: str) -> set[str]:
-    return set(re.findall(r"\$\{(\w+)\}", text))
-
-
-def _bucket(session: boto3.Session, bucket: str) -> None:
-    s3 = session.client("s3")
-    s3.create_bucket(
-        Bucket=bucket,
-        CreateBucketConfiguration={"LocationConstraint": session.region_name},  # type: ignore[typeddict-item]
-    )
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-
-
-def _tables(session: boto3.Session) -> None:
-    dynamodb = session.client("dynamodb")
-    dynamodb.create_table(
-        TableName="CategoryKPIs",
-        AttributeDefinitions=[
-            {"AttributeName": "category", "AttributeType": "S"},
-            {"AttributeName": "order_date", "AttributeType": "S"},
-        ],
-        KeySchema=[
-            {"AttributeName": "category", "KeyType": "HASH"},
-            {"AttributeName": "order_date", "KeyType": "RANGE"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    dynamodb.create_table(
-        TableName="OrderKPIs",
-        AttributeDefinitions=[{"AttributeName": "order_date", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "order_date", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    create_runs_table(dynamodb, RUNS_TABLE)
 
 
 def create_runs_table(dynamodb: "DynamoDBClient", name: str) -> None:
-    """Create the table of run records, with the index that lists them by month."""
+    """Create a table like the template's for run records."""
+    properties = template.load()["Resources"]["PipelineRuns"]["Properties"]
     dynamodb.create_table(
         TableName=name,
-        AttributeDefinitions=[
-            {"AttributeName": "run_id", "AttributeType": "S"},
-            {"AttributeName": "month", "AttributeType": "S"},
-            {"AttributeName": "started_at", "AttributeType": "S"},
-        ],
-        KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "by_month",
-                "KeySchema": [
-                    {"AttributeName": "month", "KeyType": "HASH"},
-                    {"AttributeName": "started_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=properties["AttributeDefinitions"],
+        KeySchema=properties["KeySchema"],
+        GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
+        BillingMode=properties["BillingMode"],
     )
 
 
-def _topic(session: boto3.Session) -> tuple[str, str]:
-    """Create the topic, and a queue subscribed to it so that its messages can be read."""
+def _messages(session: boto3.Session, topic_arn: str) -> str:
+    """Subscribe a queue to the topic, so that its messages can be read."""
     sns, sqs = session.client("sns"), session.client("sqs")
-    topic_arn = sns.create_topic(Name="ecommerce-pipeline-notifications")["TopicArn"]
     url = sqs.create_queue(QueueName="ecommerce-pipeline-messages")["QueueUrl"]
     queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
@@ -206,56 +116,30 @@ def _topic(session: boto3.Session) -> tuple[str, str]:
         Endpoint=queue_arn,
         Attributes={"RawMessageDelivery": "true"},
     )
-    return topic_arn, url
+    return url
 
 
 def _tasks(session: boto3.Session, plan: Plan) -> None:
+    """Register a newer revision of each task: its local image, and the plan's settings."""
     ecs = session.client("ecs")
-    ecs.create_cluster(clusterName=CLUSTER)
-    environment = {
-        "CATEGORY_KPIS_TABLE": "CategoryKPIs",
-        "ORDER_KPIS_TABLE": "OrderKPIs",
-        "RUNS_TABLE": RUNS_TABLE,
-        "GX_ANALYTICS_ENABLED": "false",
-        **plan.task_environment,
-    }
-    for name in ("validator", "transformer"):
+    for name, image in plan.images.items():
+        family = f"ecommerce-{name}-task"
+        described: Any = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+        [container] = described["containerDefinitions"]
+        environment = {item["name"]: item["value"] for item in container["environment"]}
+        environment |= plan.task_environment
+        container |= {
+            "image": image,
+            "memory": int(described["memory"]),
+            "environment": [{"name": key, "value": value} for key, value in environment.items()],
+        }
         ecs.register_task_definition(
-            family=f"ecommerce-{name}-task",
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            cpu="1024",
-            memory="4096",
-            containerDefinitions=[
-                {
-                    "name": name,
-                    "image": f"ecommerce-{name}:local",
-                    "essential": True,
-                    "memory": 4096,
-                    "environment": [
-                        {"name": key, "value": value} for key, value in environment.items()
-                    ],
-                }
-            ],
+            containerDefinitions=[container],
+            **{key: described[key] for key in _REGISTERED},
         )
 
 
-def _network(session: boto3.Session) -> dict[str, str]:
-    ec2 = session.client("ec2")
-    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
-    groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])[
-        "SecurityGroups"
-    ]
-    return {
-        "SubnetIds": ",".join(subnets),
-        "SecurityGroupIds": groups[0]["GroupId"],
-        "AssignPublicIp": "ENABLED",
-    }
-
-
-def _state_machine(session: boto3.Session, account: str, substitutions: Mapping[str, str]) -> None:
-    session.client("stepfunctions").create_state_machine(
-        name=STATE_MACHINE,
-        definition=definition(substitutions),
-        roleArn=_ROLE.format(account=account),
-    )
+def _environment(session: boto3.Session) -> dict[str, str]:
+    """Return what the functions' environment has become."""
+    functions = session.client("lambda").list_functions()["Functions"]
+    return functions[0]["Environment"]["Variables"]

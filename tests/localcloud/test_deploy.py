@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from localcloud import deploy
+from infra import functions
 
 APP = Path(__file__).parents[2] / "chalice_app"
 
@@ -58,7 +58,7 @@ def test_the_schedule_is_five_minutes(aws) -> None:
 
 
 def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
-    path = deploy.package(aws.cloud.home / "chalice_app")
+    path = functions.package(aws.cloud.home / "chalice_app")
     names = zipfile.ZipFile(path).namelist()
     ours = {"app.py"} | {f"chalicelib/{found.name}" for found in APP.glob("chalicelib/*.py")}
     assert modules(names) == ours
@@ -68,7 +68,7 @@ def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
 
 def test_the_package_imports_with_boto3_alone_beside_it(aws, tmp_path) -> None:
     """As in Lambda, where the runtime has boto3: everything else is in the package."""
-    with zipfile.ZipFile(deploy.package(aws.cloud.home / "chalice_app")) as package:
+    with zipfile.ZipFile(functions.package(aws.cloud.home / "chalice_app")) as package:
         package.extractall(tmp_path)
     code = """
 import sys
@@ -126,7 +126,7 @@ def test_an_app_with_routes_can_be_deployed(aws, tmp_path) -> None:
         "def kpis(date):\n"
         "    return {'date': date}\n"
     )
-    resources = deploy.run_chalice(tmp_path, stage="dev", environment=aws.cloud.environment)
+    resources = functions.deploy(tmp_path, stage="dev", environment=aws.cloud.environment)
     [api] = [found for found in resources if found["resource_type"] == "rest_api"]
     found = aws.session.client("apigateway").get_resources(restApiId=api["rest_api_id"])["items"]
     assert {resource["path"] for resource in found} == {"/", "/kpis", "/kpis/{date}"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from statelint.linter import Linter
 
-from localcloud import provision
+from infra import template
 
 TEXT = (Path(__file__).parents[2] / "statemachine.asl.json").read_text(encoding="utf-8")
 MACHINE: dict[str, Any] = json.loads(TEXT)
@@ -129,19 +129,16 @@ def test_every_failure_of_the_main_path_is_notified_and_logged() -> None:
     assert successors("LogFailure") == {"ReleaseLock"}
 
 
-def test_the_placeholders_are_exactly_those_that_are_provisioned() -> None:
-    assert provision.placeholders(TEXT) == provision.PLACEHOLDERS
+def test_the_placeholders_are_exactly_those_that_the_template_fills_in() -> None:
+    filled_in = template.load()["Resources"]["Machine"]["Properties"]["DefinitionSubstitutions"]
+    assert set(re.findall(r"\$\{(\w+)\}", TEXT)) == set(filled_in)
 
 
 def test_placeholders_stand_inside_json_strings() -> None:
     """The file is JSON before and after they are filled in, whatever the values hold."""
-    values = dict.fromkeys(provision.PLACEHOLDERS, 'a "quoted" \\ value')
-    assert json.loads(provision.definition(values))["StartAt"] == "CheckFileThreshold"
-
-
-def test_a_placeholder_without_a_value_is_named() -> None:
-    with pytest.raises(provision.PlaceholderError, match="TopicArn"):
-        provision.definition(dict.fromkeys(provision.PLACEHOLDERS - {"TopicArn"}, "x"))
+    value = json.dumps('a "quoted" \\ value')[1:-1]
+    filled_in = json.loads(re.sub(r"\$\{\w+\}", lambda _: value, TEXT))
+    assert filled_in["StartAt"] == "CheckFileThreshold"
 
 
 def test_no_account_region_subnet_or_query_language_is_written_down() -> None:

@@ -1,0 +1,241 @@
+"""Bring a stage up in AWS, see what that would change, or take it down.
+
+    python -m infra.deploy up --stage dev --dry-run
+    python -m infra.deploy up --stage dev --parameter NotificationEmail=ops@example.com
+    python -m infra.deploy down --stage dev
+
+Account and region are those of your AWS credentials (AWS_PROFILE, AWS_REGION); the default
+region is eu-north-1. AWS_ENDPOINT_URL leads to another AWS, such as the one of
+``make localcloud``. Exit code 0: done; 1: AWS or Chalice has failed; 2: wrong usage, or data
+is in the way of taking a stage down.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from . import functions
+from .data import DataError, Kept
+from .stack import Plan, Stack, StackError
+from .template import PROJECT_ROOT, TemplateError, load, render
+
+DEFAULT_REGION: Final = "eu-north-1"
+# Chalice's notes lie in the bucket, so that anyone who may deploy can.
+_NOTES_KEY: Final = "deploy/chalice-{stage}.json"
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be; the message says what can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One deployment: a stack and the functions on top of it, in one account and region."""
+
+    name: str
+    session: boto3.Session
+    stack: Stack
+
+    @classmethod
+    def open(cls, name: str, session: boto3.Session, *, pause: int = 5) -> "Stage":
+        stack = Stack(session.client("cloudformation"), f"ecommerce-kpi-{name}", pause=pause)
+        return cls(name=name, session=session, stack=stack)
+
+    def plan(self, parameters: Mapping[str, str], *, at: datetime) -> Plan:
+        """Return what a deployment would change. Parameters not given stay as they are."""
+        known = load()["Parameters"]
+        if unknown := sorted(set(parameters) - set(known)):
+            raise UsageError(f"{unknown[0]}: no such parameter; there are {', '.join(known)}")
+        kept = {key: value for key, value in self.stack.parameters().items() if key in known}
+        return self.stack.plan(
+            render(),
+            {**kept, **parameters, "Stage": self.name},
+            tags={"Project": "ecommerce-kpi", "Stage": self.name},
+            at=at,
+        )
+
+    def deploy_functions(
+        self, folder: Path, *, variables: Mapping[str, str], environment: Mapping[str, str]
+    ) -> list[str]:
+        """Deploy the functions from ``folder`` and return their ARNs."""
+        outputs = self.stack.outputs()
+        functions.write_app(folder, stage=self.name, outputs=outputs, variables=variables)
+        self._fetch_notes(outputs["BucketName"], folder)
+        made = functions.deploy(folder, stage=self.name, environment=environment)
+        self._keep_notes(outputs["BucketName"], folder)
+        functions.keep_what_fails(
+            self.session.client("lambda"), stage=self.name, queue_arn=outputs["DeadLettersArn"]
+        )
+        return [
+            resource["lambda_arn"]
+            for resource in made
+            if resource["resource_type"] == "lambda_function"
+        ]
+
+    def delete_functions(self, folder: Path, *, environment: Mapping[str, str]) -> None:
+        outputs = self.stack.outputs()
+        if "BucketName" not in outputs:
+            return
+        functions.write_app(folder, stage=self.name, outputs=outputs, variables={})
+        if self._fetch_notes(outputs["BucketName"], folder):
+            functions.delete(folder, stage=self.name, environment=environment)
+
+    def kept(self) -> Kept:
+        """Return what holds data: deleting the stack leaves it."""
+        return Kept.of(self.session, self.stack.outputs())
+
+    def _fetch_notes(self, bucket: str, folder: Path) -> bool:
+        path = functions.notes(folder, self.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3 = self.session.client("s3")
+        try:
+            found = s3.get_object(Bucket=bucket, Key=_NOTES_KEY.format(stage=self.name))
+        except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
+            return False
+        path.write_bytes(found["Body"].read())
+        return True
+
+    def _keep_notes(self, bucket: str, folder: Path) -> None:
+        self.session.client("s3").put_object(
+            Bucket=bucket,
+            Key=_NOTES_KEY.format(stage=self.name),
+            Body=functions.notes(folder, self.name).read_bytes(),
+        )
+
+
+def up(stage: Stage, parameters: Mapping[str, str], *, dry_run: bool) -> None:
+    plan = stage.plan(parameters, at=datetime.now(UTC))
+    print(_table(stage.stack.name, plan), flush=True)
+    if dry_run:
+        if plan.changes:
+            stage.stack.drop(plan)
+        print("dry run: nothing has been changed")
+        return
+    if plan.changes:
+        _progress("changing the stack …")
+        stage.stack.apply(plan)
+        for change in stage.stack.missing(plan):
+            print(f"not made by this AWS: {change.resource} ({change.kind})")
+    _progress("deploying the functions …")
+    with tempfile.TemporaryDirectory() as scratch:
+        arns = stage.deploy_functions(Path(scratch) / "app", variables={}, environment={})
+    for arn in arns:
+        print(f"function: {arn}")
+    for name, value in sorted(stage.stack.outputs().items()):
+        print(f"{name}: {value}")
+
+
+def down(stage: Stage, *, delete_data: bool) -> None:
+    """Take everything down.
+
+    Raises:
+        DataError: there is data, and it is not to be deleted.
+    """
+    if stage.stack.status() is None:
+        print(f"{stage.stack.name}: there is no such stack")
+        return
+    kept = stage.kept()
+    if not delete_data:
+        kept.insist_on_empty()
+    _progress("deleting the functions …")
+    with tempfile.TemporaryDirectory() as scratch:
+        stage.delete_functions(Path(scratch) / "app", environment={})
+    _progress("deleting the stack …")
+    kept.empty()
+    stage.stack.delete()
+    kept.delete()
+    print(f"{stage.stack.name}: deleted, with {', '.join(kept.names())}")
+
+
+def image_tag() -> str:
+    """Return the commit's short name: a tag is never pushed twice."""
+    head = PROJECT_ROOT / ".git"
+    if not head.exists() or shutil.which("git") is None:
+        return "latest"
+    import subprocess
+
+    return subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - the user's own git
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+def _table(name: str, plan: Plan) -> str:
+    if not plan.changes:
+        return f"{name}: no changes"
+    kind = "new" if plan.is_new else "update"
+    return "\n".join([f"{name} ({kind}): {len(plan.changes)} changes", *map(str, plan.changes)])
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+    # Chalice is a process of its own and reads only this one.
+    os.environ["AWS_DEFAULT_REGION"] = region
+    stage = Stage.open(options.stage, boto3.Session(region_name=region))
+    try:
+        if options.command == "up":
+            up(stage, dict(options.parameter), dry_run=options.dry_run)
+        else:
+            down(stage, delete_data=options.delete_data)
+    except (DataError, TemplateError, UsageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (BotoCoreError, ClientError, StackError, functions.ChaliceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.deploy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--stage", required=True)
+    bring = commands.add_parser("up", parents=[shared], help="create or update everything")
+    bring.add_argument("--dry-run", action="store_true", help="show the changes and make none")
+    bring.add_argument(
+        "--parameter",
+        metavar="NAME=VALUE",
+        type=_parameter,
+        action="append",
+        default=[],
+        help="a parameter of infra/template.yaml; it stays until it is given again",
+    )
+    take = commands.add_parser("down", parents=[shared], help="delete everything")
+    take.add_argument(
+        "--delete-data", action="store_true", help="the bucket's objects and the KPIs as well"
+    )
+    return parser
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
