@@ -301,15 +301,26 @@ class Ledger:
             LedgerError: a table there has columns that these rows would not fit.
         """
         try:
+            commits = self._commits_up_to(base)
             versions = {
                 table: self._write(table, base, changes.tables.get(table), changes.rewritten)
                 for table in TABLES
             }
-            return self._conclude(base, changes, versions, run_id=run_id, now=now)
+            return self._conclude(commits, base, changes, versions, run_id=run_id, now=now)
         except CommitFailedError as error:
             raise LedgerConflictError(
                 f"{self._store.uri('')}: another run has written to the ledger at the same time"
             ) from error
+
+    def _commits_up_to(self, base: Snapshot) -> DeltaTable:
+        """Return ``commits`` as it must still be when this commit is added to it."""
+        table = _load(self._store, _COMMITS) or _create(self._store, _COMMITS, _COMMITS_SCHEMA)
+        if _read_commits(self._store, table)[-1:] != ([base.commit] if base.commit else []):
+            raise LedgerConflictError(
+                f"{self._store.uri(_COMMITS)}: another run has committed since version"
+                f" {base.version} was read"
+            )
+        return table
 
     def _write(
         self,
@@ -344,6 +355,7 @@ class Ledger:
 
     def _conclude(
         self,
+        commits: DeltaTable,
         base: Snapshot,
         changes: Changes,
         versions: Mapping[TableName, int],
@@ -351,12 +363,7 @@ class Ledger:
         run_id: str,
         now: datetime,
     ) -> Snapshot:
-        table = _load(self._store, _COMMITS) or _create(self._store, _COMMITS, _COMMITS_SCHEMA)
-        if _read_commits(self._store, table)[-1:] != ([base.commit] if base.commit else []):
-            raise LedgerConflictError(
-                f"{self._store.uri(_COMMITS)}: another run has committed at the same time"
-            )
-        _compact(table)
+        _compact(commits)
         commit = Commit(
             version=self._first_version if base.commit is None else base.version + 1,
             run_id=run_id,
@@ -373,7 +380,7 @@ class Ledger:
             **{f"{name}_version": version for name, version in versions.items()},
         }
         write_deltalake(
-            table,
+            commits,
             pa.Table.from_pylist([row], schema=_COMMITS_SCHEMA),
             mode="append",
             commit_properties=CommitProperties(
@@ -420,11 +427,12 @@ def _load(store: Store, name: str, version: int | None = None) -> DeltaTable | N
 
 
 def _create(store: Store, name: str, schema: pa.Schema) -> DeltaTable:
+    """Make a table, if nobody has in the meantime."""
     days = f"interval {RETENTION.days} days"
     return DeltaTable.create(
         store.uri(name),
         schema=schema,
-        mode="error",
+        mode="ignore",
         partition_by=["order_date"] if "order_date" in schema.names else None,
         storage_options=store.storage_options,
         configuration={

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+from deltalake.table import TableAlterer, TableOptimizer
 
+import spark_jobs.ledger
 from spark_jobs.ledger import Changes, Ledger, Snapshot
 from spark_jobs.merge import DeliveredFile, Delivery, merge, read
 from tests import oracle
@@ -98,10 +103,15 @@ def deliver(
     return changes, ledger.commit(base, changes, run_id=run_id, now=NOON)
 
 
-def kpis(snapshot: Snapshot, dates: Collection[date] | None = None) -> oracle.Tables:
+def kpis(
+    snapshot: Snapshot,
+    dates: Collection[date] | None = None,
+    changes: Changes | None = None,
+) -> oracle.Tables:
     """Compute the KPIs of the rows that count, with the oracle's arithmetic."""
+    everything = snapshot.dates | (changes.rewritten if changes else frozenset())
     with duckdb.connect() as connection:
-        read(connection, snapshot, snapshot.dates if dates is None else dates)
+        read(connection, snapshot, everything if dates is None else dates, changes)
 
         def rows(view: str, *columns: str) -> list[dict[str, str]]:
             listed = ", ".join(f"coalesce({c}::VARCHAR, '') AS {c}" for c in columns)
@@ -119,3 +129,56 @@ def kpis(snapshot: Snapshot, dates: Collection[date] | None = None) -> oracle.Ta
                 "products": rows("current_products", "product_id", "category"),
             }
         )
+
+
+def of_dates(tables: oracle.Tables, dates: Collection[date]) -> oracle.Tables:
+    return oracle.Tables(
+        *([row for row in table if row["order_date"] in dates] for table in tables)
+    )
+
+
+def changed_dates(before: oracle.Tables, after: oracle.Tables) -> set[object]:
+    """Return the dates whose KPIs are not the same."""
+    return {
+        row["order_date"]
+        for old, new in zip(before, after, strict=True)
+        for row in (*old, *new)
+        if (row in old) != (row in new)
+    }
+
+
+class Died(BaseException):
+    """The process ended here: nothing catches it."""
+
+
+def die() -> None:
+    raise Died
+
+
+@contextmanager
+def before_write(number: int, act: Callable[[], object]) -> Iterator[list[str]]:
+    """Call ``act`` once, right before a ledger's write of this number, counted from 0.
+
+    Yields the names of the writes so far. Every version of every table is one of them.
+    """
+    writes: list[str] = []
+
+    def counted(name: str, write: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*args: object, **options: object) -> object:
+            writes.append(name)
+            if len(writes) == number + 1:
+                act()
+            return write(*args, **options)
+
+        return wrapped
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in (
+            (spark_jobs.ledger, "write_deltalake"),
+            (DeltaTable, "create"),
+            (DeltaTable, "restore"),
+            (TableOptimizer, "compact"),
+            (TableAlterer, "add_columns"),
+        ):
+            patch.setattr(owner, name, counted(name, getattr(owner, name)))
+        yield writes
