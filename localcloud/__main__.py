@@ -9,9 +9,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from infra.functions import ChaliceError
+from infra.stack import StackError
+
 from . import demo
 from .cloud import LocalCloud, StartError
-from .deploy import DeployError
+from .containers import Containers, RuntimeMissingError
 from .ecs_processes import PROJECT_ROOT
 from .provision import CLUSTER, provision
 
@@ -19,25 +22,34 @@ from .provision import CLUSTER, provision
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
+        containers = None
+        if options.runtime == "containers":
+            containers = Containers.find()
+            containers.insist_on(demo.plan(options.engine, options.time_scale).images.values())
         if options.command == "serve":
-            return _serve(options.home, options.port, options.engine, options.time_scale)
+            return _serve(
+                options.home, options.port, options.engine, options.time_scale, containers
+            )
         return demo.run(
             options.delivery,
             engine=options.engine,
             fail=options.fail,
             time_scale=options.time_scale,
             home=options.home,
+            containers=containers,
         )
-    except (demo.DemoError, DeployError, StartError) as error:
+    except (demo.DemoError, ChaliceError, RuntimeMissingError, StackError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
-def _serve(home: Path, port: int, engine: str, time_scale: float) -> int:
+def _serve(
+    home: Path, port: int, engine: str, time_scale: float, containers: Containers | None
+) -> int:
     shutil.rmtree(home, ignore_errors=True)
-    with LocalCloud.start(home, time_scale=time_scale, port=port) as cloud:
+    with LocalCloud.start(home, time_scale=time_scale, port=port, containers=containers) as cloud:
         stack = provision(demo.plan(engine, time_scale), cloud)
         for name, value in cloud.environment.items():
             print(f"export {name}={value}")
@@ -66,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--engine", choices=("auto", "spark", "sail"), default="auto")
+    shared.add_argument(
+        "--runtime",
+        choices=("processes", "containers"),
+        default="processes",
+        help="what a task is: a process of this environment, or its image (make images)",
+    )
     shared.add_argument(
         "--time-scale",
         type=float,

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import boto3
 
+from .containers import Containers
 from .ecs_processes import PROJECT_ROOT
 from .server import CREDENTIALS
 
@@ -33,13 +34,24 @@ class LocalCloud:
 
     @classmethod
     def start(
-        cls, home: Path, *, time_scale: float = 1.0, port: int = 0, region: str = REGION
+        cls,
+        home: Path,
+        *,
+        time_scale: float = 1.0,
+        port: int = 0,
+        region: str = REGION,
+        containers: Containers | None = None,
     ) -> Self:
-        """Start the server on ``port`` (0: any free one); its log is ``home``/server.log."""
+        """Start the server on ``port`` (0: any free one); its log is ``home``/server.log.
+
+        With ``containers`` its tasks are containers of their images, else processes.
+        """
         home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "localcloud.server", "--home", str(home)]
         command += ["--port", str(port or _free_port()), "--region", region]
         command += ["--time-scale", str(time_scale)]
+        if containers is not None:
+            command += ["--containers", containers.program]
         with (home / "server.err").open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(  # noqa: S603 - this package's own server
                 command,

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .cloud import LocalCloud
+from .containers import Containers
 from .ecs_processes import PROJECT_ROOT
 from .provision import Plan, Stack, provision
 
@@ -147,10 +148,19 @@ def plan(engine: str, time_scale: float) -> Plan:
     return Plan(
         environment={"FORCE_PROCESS_AFTER_MINUTES": str(_FORCE_MINUTES * time_scale)},
         task_environment={"ENGINE": engine},
+        transformer="transformer-sail" if engine == "sail" else "transformer-spark",
     )
 
 
-def run(delivery: Path, *, engine: str, fail: bool, time_scale: float, home: Path = HOME) -> int:
+def run(
+    delivery: Path,
+    *,
+    engine: str,
+    fail: bool,
+    time_scale: float,
+    home: Path = HOME,
+    containers: Containers | None = None,
+) -> int:
     """Send a delivery through the pipeline; return 0 when every run has succeeded.
 
     Raises DemoError when there is no CSV file to deliver.
@@ -162,7 +172,7 @@ def run(delivery: Path, *, engine: str, fail: bool, time_scale: float, home: Pat
     shutil.rmtree(home, ignore_errors=True)
     began = time.monotonic()
     progress.print("starting the embedded AWS …")
-    with LocalCloud.start(home, time_scale=time_scale) as cloud:
+    with LocalCloud.start(home, time_scale=time_scale, containers=containers) as cloud:
         shop = Shop(stack=provision(plan(engine, time_scale), cloud), session=cloud.session())
         progress.print(
             f"ready after {time.monotonic() - began:.1f} s at {cloud.endpoint}; "

@@ -1,10 +1,11 @@
-"""ECS tasks that are processes.
+"""ECS tasks that are processes, or containers of their images.
 
 moto keeps an ECS task as a record that changes its state by itself. Here a task *is* a
 process: the command and environment of its task definition and overrides, its exit code,
-SIGTERM then SIGKILL on StopTask. And ``ecs:runTask.sync``, which moto 5.2.5 breaks on
-(KeyError 'Cluster'), waits for it, fails on a non-zero exit code and stops the task when
-the state times out or the execution is aborted.
+SIGTERM then SIGKILL on StopTask. With docker or podman the process is their client, which
+hands the signals on and ends with the container's exit code. And ``ecs:runTask.sync``, which
+moto 5.2.5 breaks on (KeyError 'Cluster'), waits for it, fails on a non-zero exit code and stops
+the task when the state times out or the execution is aborted.
 
 This patches private names of moto, so moto is pinned, and tests/localcloud holds the
 contract that an upgrade has to keep.
@@ -41,20 +42,36 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
+from .containers import Containers
+
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 # ECS gives a container 30 s between SIGTERM and SIGKILL.
 STOP_TIMEOUT_SECONDS: Final = 30.0
 # How long one look at a running task blocks; an abort is noticed at the next look.
 _LOOK_SECONDS: Final = 0.25
 
-_processes: dict[str, subprocess.Popen[bytes]] = {}
+_processes: dict[str, "Process"] = {}
 
 
-def install(home: Path) -> None:
+class Process(subprocess.Popen[bytes]):
+    """A process group of its own; ``containers`` is set where it is a container's client."""
+
+    containers: Containers | None = None
+    container_name = ""
+
+    def kill_all(self) -> None:
+        """End it and everything that it has started, at once."""
+        os.killpg(self.pid, signal.SIGKILL)
+        if self.containers is not None:
+            self.containers.remove(self.container_name)
+        self.wait()
+
+
+def install(home: Path, containers: Containers | None = None) -> None:
     """Patch moto; ``home``/tasks has <task id>.log and <task id>.pid of every task."""
     logs = home / "tasks"
     logs.mkdir(parents=True, exist_ok=True)
-    ecs.Task = _process_task(logs)  # type: ignore[misc]
+    ecs.Task = _process_task(logs, containers)  # type: ignore[misc]
     _patch_step_functions()
 
 
@@ -62,16 +79,19 @@ def stop_all() -> None:
     """Kill every task that still runs; for the end of the server."""
     for process in _processes.values():
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill_all()
 
 
 def start(
-    container: Mapping[str, Any], override: Mapping[str, Any], task_arn: str, output: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a container definition's command as a process group of its own.
+    container: Mapping[str, Any],
+    override: Mapping[str, Any],
+    task_arn: str,
+    output: IO[bytes],
+    containers: Containers | None = None,
+) -> Process:
+    """Start a container definition's image or, without ``containers``, just its command.
 
-    ``python`` is the interpreter that runs this server; the working directory is the
+    Then ``python`` is the interpreter that runs this server, and the working directory is the
     project's root, as in the images.
     """
     environment = {
@@ -79,20 +99,33 @@ def start(
         for source in (container, override)
         for item in source.get("environment") or []
     }
+    environment["ECS_TASK_ARN"] = task_arn
     command = list(override.get("command") or container.get("command") or [])
-    if command and command[0] == "python":
+    name = f"ecs-{task_arn.rpartition('/')[2]}"
+    if containers is not None:
+        command = containers.run(
+            name,
+            container["image"],
+            command,
+            environment,
+            f"--memory={override.get('memory') or container['memory']}m",
+        )
+    elif command and command[0] == "python":
         command[0] = sys.executable
-    return subprocess.Popen(  # noqa: S603 - the command is the task definition's
+    process = Process(
         command,
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **environment, "ECS_TASK_ARN": task_arn},
+        # podman leaves a file named oom where a container ran out of memory.
+        cwd=PROJECT_ROOT if containers is None else Path(output.name).parent,
+        env={**os.environ, **environment},
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    process.containers, process.container_name = containers, name
+    return process
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: Process) -> None:
     """SIGTERM, then SIGKILL, to the whole process group."""
     if process.poll() is not None:
         return
@@ -100,8 +133,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill_all()
 
 
 def exit_code(returncode: int) -> int:
@@ -109,13 +141,13 @@ def exit_code(returncode: int) -> int:
     return returncode if returncode >= 0 else 128 - returncode
 
 
-def _process_task(logs: Path) -> type[ecs.Task]:
+def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
     class ProcessTask(ecs.Task):
         # moto's registry of instances takes its keys from the module's name.
         __module__ = "moto.ecs.models"
 
         def __init__(self, cluster: Any, task_definition: Any, *args: Any, **kwargs: Any) -> None:
-            self._process: subprocess.Popen[bytes] | None = None
+            self._process: Process | None = None
             super().__init__(cluster, task_definition, *args, **kwargs)
             container = task_definition.container_definitions[0]
             overrides = {
@@ -124,7 +156,11 @@ def _process_task(logs: Path) -> type[ecs.Task]:
             }
             with (logs / f"{self.id}.log").open("wb") as output:
                 self._process = start(
-                    container, overrides.get(container["name"], {}), self.task_arn, output
+                    container,
+                    overrides.get(container["name"], {}),
+                    self.task_arn,
+                    output,
+                    containers,
                 )
             (logs / f"{self.id}.pid").write_text(str(self._process.pid), encoding="ascii")
             _processes[self.task_arn] = self._process

@@ -13,6 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+from .containers import Containers
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--time-scale", type=float, default=1.0)
+    parser.add_argument("--containers", metavar="PROGRAM", help="docker or podman: run the images")
     arguments = parser.parse_args()
     arguments.home.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -39,10 +42,18 @@ def main() -> None:
     # One line per request and per client would be most of the log.
     for name in ("werkzeug", "botocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    serve(arguments.home.resolve(), arguments.port, arguments.region, arguments.time_scale)
+    serve(
+        arguments.home.resolve(),
+        arguments.port,
+        arguments.region,
+        arguments.time_scale,
+        Containers(arguments.containers) if arguments.containers else None,
+    )
 
 
-def serve(home: Path, port: int, region: str, time_scale: float) -> None:
+def serve(
+    home: Path, port: int, region: str, time_scale: float, containers: Containers | None = None
+) -> None:
     endpoint = f"http://127.0.0.1:{port}"
     os.environ.update(
         CREDENTIALS,
@@ -59,7 +70,7 @@ def serve(home: Path, port: int, region: str, time_scale: float) -> None:
     from . import clock, ecs_processes, events, lambda_functions, moto_gaps
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    ecs_processes.install(home)
+    ecs_processes.install(home, containers)
     lambda_functions.install(home)
     events.install(home)
     moto_gaps.install()

@@ -123,6 +123,8 @@ def _command(java: Path, *, small: bool, memory: str, archive: Path | None) -> l
         "-XX:+IgnoreUnrecognizedVMOptions",
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",
+        # Java reads no TMPDIR, and a container's /tmp can't be written.
+        f"-Djava.io.tmpdir={tempfile.gettempdir()}",
         f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
     ]
