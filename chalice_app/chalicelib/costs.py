@@ -23,9 +23,9 @@ _LEAST_CONTAINER_SECONDS: Final = 60
 _UNITS_OF_A_KPI: Final = 2
 # A run's record is written three times, with its copy in the index; it has 1 to 2 KB.
 _UNITS_OF_A_RECORD: Final = 12
-# S3: a claimed file is copied once, and read by the validator and the mover; around that a run
-# writes and reads its documents, reports, the lock and the ledger.
-_WRITES_OF_A_FILE, _READS_OF_A_FILE = 1, 2
+# S3: a claimed file is copied once and read once; around that a run writes and reads its
+# documents, reports, the lock and the ledger.
+_WRITES_OF_A_FILE, _READS_OF_A_FILE = 1, 1
 _WRITES_OF_A_RUN, _READS_OF_A_RUN = 40, 60
 _MICRODOLLAR: Final = Decimal("0.000001")
 

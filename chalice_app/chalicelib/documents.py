@@ -19,8 +19,15 @@ class Documents:
         self._bucket = bucket
 
     def manifest(self, run_id: str) -> Manifest | None:
-        body = self._read(RunKeys(run_id).manifest)
-        return None if body is None else Manifest.from_json(body)
+        return self._manifest(RunKeys(run_id).manifest)
+
+    def kept_manifest(self, run_id: str) -> Manifest | None:
+        """Return what stands beside the run's processed files, or else its manifest."""
+        return self._manifest(RunKeys(run_id).kept_manifest) or self.manifest(run_id)
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Put a copy beside the processed files: it says when each of them had landed."""
+        self._write(RunKeys(manifest.run_id).kept_manifest, manifest.to_json(), only_new=True)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
         """Write a run's manifest once; return the one that stands there.
@@ -58,6 +65,10 @@ class Documents:
                 return False
             raise
         return True
+
+    def _manifest(self, key: str) -> Manifest | None:
+        body = self._read(key)
+        return None if body is None else Manifest.from_json(body)
 
     def _read(self, key: str) -> bytes | None:
         try:

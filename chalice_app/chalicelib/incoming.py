@@ -5,7 +5,7 @@ uploaded under the same key since then stays, and the next run claims it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -29,15 +29,6 @@ _NOT_THERE: Final = frozenset(
 # CopyObject takes objects of up to 5 GiB; larger ones are copied in parts.
 _MAX_COPY_OBJECT: Final = 5 * 1024**3
 _MOVES_AT_ONCE: Final = 16
-# Metadata of a file that has left the landing folder: when it had landed, in ISO 8601.
-LANDED_AT: Final = "landed-at"
-_HEADERS: Final = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-)
 
 
 class MoveError(RuntimeError):
@@ -114,22 +105,14 @@ class Incoming:
         source: Any = {"Bucket": self._settings.bucket, "Key": file.key}
         if file.version_id:
             source["VersionId"] = file.version_id
-        found: Mapping[str, Any] = self._s3.head_object(**source)
-        # A copy has a LastModified of its own, and S3 replaces metadata as a whole.
-        description: Any = {
-            **{name: found[name] for name in _HEADERS if name in found},
-            "Metadata": {**found["Metadata"], LANDED_AT: file.landed_at.isoformat()},
-            "MetadataDirective": "REPLACE",
-        }
         if file.size >= _MAX_COPY_OBJECT:
-            self._s3.copy(source, self._settings.bucket, to, ExtraArgs=description)
+            self._s3.copy(source, self._settings.bucket, to)
         else:
             self._s3.copy_object(
                 Bucket=self._settings.bucket,
                 Key=to,
                 CopySource=source,
                 CopySourceIfMatch=file.etag,
-                **description,
             )
 
     def _delete(self, file: FileVersion) -> None:

@@ -71,6 +71,11 @@ class RunKeys:
     def processed(self, name: str) -> str:
         return f"{PROCESSED}{self.run_id}/{name}"
 
+    @property
+    def kept_manifest(self) -> str:
+        """A copy of the manifest beside the processed files, which are kept longer than runs/."""
+        return self.processed("manifest.json")
+
     def lineage(self, moment: Literal["start", "end"]) -> str:
         """An OpenLineage run event."""
         return f"runs/{self.run_id}/openlineage/{moment}.json"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .documents import Documents
-from .incoming import LANDED_AT, object_versions, pinned_id
+from .incoming import object_versions, pinned_id
 from .landing import PROCESSED, RunKeys, dataset_of
 from .manifest import FileVersion, Manifest, ManifestError
 
@@ -43,39 +43,34 @@ class Processed:
             for version in object_versions(self._s3, self._bucket, prefix)
             if version["IsLatest"] and dataset_of(version["Key"])
         ]
+        runs = sorted({_run_and_name(version["Key"])[0] for version in found})
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-            runs = sorted({_run_and_name(version["Key"])[0] for version in found})
             landed = dict(zip(runs, pool.map(self._landing_times, runs), strict=True))
-            files = pool.map(lambda version: self._file(version, landed), found)
-            return tuple(sorted(files, key=lambda file: file.key))
+        files = (_file(version, landed) for version in found)
+        return tuple(sorted(files, key=lambda file: file.key))
 
     def _landing_times(self, run_id: str) -> dict[str, datetime]:
-        """Return the landing times of a run's files by name; of none if its manifest is gone."""
+        """Return the landing times of a run's files by name; of none if nothing tells them."""
         manifest: Manifest | None = None
         try:
-            manifest = self._documents.manifest(run_id)
+            manifest = self._documents.kept_manifest(run_id)
         except ManifestError as error:
             log.warning("unreadable manifest", extra={"run_id": run_id, "cause": str(error)})
         return {file.name: file.landed_at for file in manifest.files} if manifest else {}
 
-    def _file(self, version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
-        run_id, name = _run_and_name(version["Key"])
-        return FileVersion(
-            key=version["Key"],
-            name=name,
-            version_id=pinned_id(version),
-            etag=version["ETag"].strip('"'),
-            size=version["Size"],
-            landed_at=landed[run_id].get(name) or self._noted_landing_time(version),
-        )
 
-    def _noted_landing_time(self, version: Any) -> datetime:
-        """Return what the mover noted on the object; without a note, when it was processed."""
-        noted = self._s3.head_object(Bucket=self._bucket, Key=version["Key"])["Metadata"]
-        moved_at: datetime = version["LastModified"]
-        return (
-            datetime.fromisoformat(noted[LANDED_AT]) if LANDED_AT in noted else moved_at
-        ).astimezone(UTC)
+def _file(version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
+    """Return a listed version; a file of which no manifest knows has landed in processed/."""
+    run_id, name = _run_and_name(version["Key"])
+    put_at: datetime = version["LastModified"]
+    return FileVersion(
+        key=version["Key"],
+        name=name,
+        version_id=pinned_id(version),
+        etag=version["ETag"].strip('"'),
+        size=version["Size"],
+        landed_at=landed[run_id].get(name) or put_at.astimezone(UTC),
+    )
 
 
 def _run_and_name(key: str) -> tuple[str, str]:

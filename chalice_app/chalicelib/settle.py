@@ -75,6 +75,8 @@ class Settlement:
     def _take_in(self, manifest: Manifest) -> int:
         verdict = self._verdict(manifest.run_id)
         left = set(self._at.incoming.remaining(manifest.files))
+        if left:
+            self._at.documents.keep_manifest(manifest)
         moved = self._at.incoming.move(
             (file, to) for file, to in self._destinations(manifest, verdict) if file in left
         )

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.trigger import Busy, Start, Wait
 
 
@@ -92,7 +93,8 @@ def test_rejected_files_end_in_quarantine_and_the_others_in_processed(pipeline) 
     pipeline.settlement.finish(run_id)
     assert pipeline.stored("incoming/") == []
     assert pipeline.stored("processed/") == sorted(
-        f"processed/{run_id}/{name}" for name in names if name != "orders_3.csv"
+        [RunKeys(run_id).kept_manifest]
+        + [RunKeys(run_id).processed(name) for name in names if name != "orders_3.csv"]
     )
 
 
