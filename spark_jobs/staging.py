@@ -1,0 +1,48 @@
+"""Files of the driver, where the executors of a cluster can read them.
+
+SPARK_STAGING names the place: a folder that all machines share, or ``s3://BUCKET/PREFIX``. Where
+it is not set, the engine is on this machine and reads the driver's own files.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def in_reach(files: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield an address of each file that every executor can read; copies are removed after."""
+    place = os.environ.get("SPARK_STAGING", "").rstrip("/")
+    # Two runs that overlap (a zombie and its successor) must not read one another's files.
+    name = uuid.uuid4().hex
+    if not place:
+        yield [str(file) for file in files]
+    elif "://" in place:
+        with _in_s3(files, f"{place}/{name}") as addresses:
+            yield addresses
+    else:
+        folder = Path(place, name)
+        folder.mkdir(parents=True)
+        try:
+            yield [str(shutil.copy(file, folder)) for file in files]
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _in_s3(files: Sequence[Path], prefix: str) -> Iterator[list[str]]:
+    import boto3  # as in transform.py: only a pipeline needs it
+
+    s3 = boto3.client("s3")
+    bucket, _, folder = prefix.partition("://")[2].partition("/")
+    keys = [f"{folder}/{file.name}" for file in files]
+    try:
+        for file, key in zip(files, keys, strict=True):
+            s3.upload_file(str(file), bucket, key)
+        yield [f"{prefix}/{file.name}" for file in files]
+    finally:
+        for key in keys:
+            s3.delete_object(Bucket=bucket, Key=key)
