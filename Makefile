@@ -63,7 +63,7 @@ test: $(READY) ## Run all tests, with branch coverage
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy chalice_app delivery expectations localcloud samples spark_jobs
+	$(BIN)/mypy chalice_app delivery expectations localcloud samples shopkpi spark_jobs
 
 .PHONY: bench
 bench: $(READY) ## Compare with other engines (SIZE=S|M|L)
@@ -76,7 +76,7 @@ lock: $(READY) ## Resolve the dependency groups of pyproject.toml anew
 	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate"; \
 	$$compile --upgrade --group dev -o requirements/dev.txt; \
-	for group in bootstrap image-build trigger validator transformer-spark transformer-sail; do \
+	for group in bootstrap image-build operator trigger validator transformer-spark transformer-sail; do \
 	  $$compile --upgrade --constraint requirements/dev.txt --group $$group -o requirements/$$group.txt; \
 	done
 

@@ -1,0 +1,1 @@
+"""The operator command: what the pipeline is doing, and what to do about it."""
