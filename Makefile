@@ -12,6 +12,7 @@ DELIVERY ?= samples/incoming
 ENGINE ?= auto
 RUNTIME ?= processes
 SIZE ?= S
+ARCHITECTURE ?= X86_64
 
 .PHONY: help
 help: ## Show this list
@@ -54,6 +55,10 @@ validate: $(READY) ## Validate a folder of CSVs; results and Data Docs in out/va
 images: $(READY) ## Build the container images and run them (BASE_IMAGE=stand-in where no registry can be reached)
 	docker/build.sh
 	$(BIN)/python -m pytest tests/docker
+
+.PHONY: emr-package
+emr-package: $(READY) ## Make what EMR Serverless runs (ARCHITECTURE=X86_64|ARM64, CODE=s3://BUCKET/code/emr to upload)
+	$(BIN)/python -m infra.emr_package --architecture $(ARCHITECTURE) $(if $(CODE),--upload $(CODE))
 
 .PHONY: test
 test: $(READY) ## Run all tests, with branch coverage

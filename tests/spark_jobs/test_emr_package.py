@@ -1,0 +1,69 @@
+"""What goes to EMR Serverless really runs: a clean Python and a cluster that is not ours."""
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from infra import emr_package
+from tests import oracle
+from tests.conftest import ROOT
+from tests.spark_jobs import shop as shops
+from tests.spark_jobs.shop import Shop
+from tests.spark_jobs.standalone import Cluster
+
+SAMPLE = ROOT / "samples" / "incoming"
+# The interpreter below the virtual environment: it has none of our dependencies.
+CLEAN_PYTHON = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    with shops.aws() as endpoint:
+        yield Shop.open(endpoint, "emr")
+
+
+def published(shop: Shop) -> oracle.Tables:
+    tables = shop.items()
+    for item in [*tables["category"], *tables["daily"]]:
+        item["order_date"] = date.fromisoformat(item["order_date"])
+        item.pop("categories", None)
+    by_category = sorted(
+        tables["category"], key=lambda item: (item["category"], item["order_date"])
+    )
+    return oracle.Tables(by_category, tables["daily"])
+
+
+def test_a_run_submitted_as_the_package_publishes_what_the_oracle_says(
+    cluster: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    manifest = shop.land(SAMPLE, "big")
+    shops.validated(manifest, shop.environment)
+    entry_point, packages = tmp_path / "transform.py", tmp_path / "pipeline.zip"
+    entry_point.write_bytes(emr_package.ENTRY_POINT.read_bytes())
+    emr_package.zip_packages(packages)
+    emr_package.install(tmp_path / "dependencies", emr_package.this_machine())
+
+    job = cluster.submit(
+        entry_point,
+        *("--engine", "spark", "--manifest", manifest),
+        options=("--py-files", packages),
+        environment={
+            **shop.environment,
+            "PYSPARK_PYTHON": CLEAN_PYTHON,
+            "PYTHONPATH": str(tmp_path / "dependencies"),
+        },
+        cwd=tmp_path,
+    )
+    _, errors = job.communicate(timeout=120)
+
+    assert job.returncode == 0, errors[-3000:]
+    assert published(shop) == oracle.from_csv(SAMPLE)
+
+
+def test_the_same_sources_make_the_same_zip(tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        emr_package.zip_packages(tmp_path / name)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
