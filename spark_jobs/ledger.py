@@ -29,6 +29,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -37,7 +38,7 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from .errors import LedgerConflictError, LedgerError
 
@@ -144,7 +145,8 @@ class Store(Protocol):
 
     def uri(self, table: str) -> str: ...
 
-    def fetch(self, table: str, paths: Sequence[str]) -> list[Path]: ...
+    def fetch(self, table: str, paths: Sequence[str]) -> list[Path]:
+        """Return local paths, or raise FileNotFoundError."""
 
 
 class Folder:
@@ -157,7 +159,10 @@ class Folder:
         return str(self._root / table)
 
     def fetch(self, table: str, paths: Sequence[str]) -> list[Path]:
-        return [self._root / table / unquote(path) for path in paths]
+        found = [self._root / table / unquote(path) for path in paths]
+        if missing := next((path for path in found if not path.exists()), None):
+            raise FileNotFoundError(missing)
+        return found
 
 
 class Bucket:
@@ -188,9 +193,14 @@ class Bucket:
         target = self._scratch / self._prefix / table / unquote(path)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._s3.download_file(
-                self._bucket, f"{self._prefix}/{table}/{unquote(path)}", str(target)
-            )
+            try:
+                self._s3.download_file(
+                    self._bucket, f"{self._prefix}/{table}/{unquote(path)}", str(target)
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "404":
+                    raise FileNotFoundError(f"{self.uri(table)}/{path}") from error
+                raise
         return target
 
 
@@ -212,12 +222,36 @@ class Snapshot:
         return self._files[table]
 
     def _listed(self, table: TableName) -> list[DataFile]:
-        pinned = self.commit and _load(self._store, table, self.commit.tables[table])
-        return _data_files(pinned) if pinned else []
+        if self.commit is None:
+            return []
+        try:
+            pinned = DeltaTable(
+                self._store.uri(table),
+                version=self.commit.tables[table],
+                storage_options=self._store.storage_options,
+            )
+        except DeltaError as error:
+            raise self._gone(f"version {self.commit.tables[table]} of table {table}") from error
+        _lacking(pinned, table)
+        return _data_files(pinned)
 
     def fetch(self, table: TableName, files: Iterable[DataFile]) -> list[Path]:
-        """Return local paths; of a Bucket's files, copies."""
-        return self._store.fetch(table, [file.path for file in files])
+        """Return local paths; of a Bucket's files, copies.
+
+        Raises:
+            LedgerError: a file is not there any more.
+        """
+        try:
+            return self._store.fetch(table, [file.path for file in files])
+        except FileNotFoundError as error:
+            raise self._gone(str(error)) from error
+
+    def _gone(self, what: str) -> LedgerError:
+        return LedgerError(
+            f"ledger version {self.version}: {what} is not there any more; a version can be read"
+            f" for {RETENTION.days} days after the next one: read a later one, or start a run with"
+            ' {"rebuild": true} if this is the latest'
+        )
 
     def partitions(self, table: TableName, dates: Iterable[date | None]) -> list[Path]:
         """Return the local Parquet files of these order dates; None are the held lines'."""
@@ -394,17 +428,29 @@ class Ledger:
 
         Does nothing on most calls: a table is looked at every _COMPACT_AT versions.
         """
+        head = self.head().commit
+        if head is None:
+            return 0
+        pinned: Mapping[str, int] = {name: head.tables[name] for name in TABLES}
         deleted = 0
         for name in (*TABLES, _COMMITS):
             table = _load(self._store, name)
             if table is None or table.version() % _COMPACT_AT:
                 continue
-            table.create_checkpoint()
+            # Beyond it is what a run wrote that died, or is about to commit.
+            kept = pinned.get(name)
+            if kept in (None, table.version()):
+                table.create_checkpoint()
+                table.cleanup_metadata()
             deleted += len(
                 table.vacuum(
                     retention_hours=int(retention / timedelta(hours=1)),
                     dry_run=False,
                     enforce_retention_duration=False,
+                    # Delta forgets what it should delete when that is older than the retention
+                    # at a checkpoint. What dead runs left it has never known.
+                    full=True,
+                    keep_versions=None if kept is None else [kept],
                 )
             )
         return deleted
@@ -419,9 +465,9 @@ _COMPRESSED: Final = WriterProperties(compression="ZSTD")
 _NEXT: Final = CommitProperties(max_commit_retries=0)
 
 
-def _load(store: Store, name: str, version: int | None = None) -> DeltaTable | None:
+def _load(store: Store, name: str) -> DeltaTable | None:
     try:
-        return DeltaTable(store.uri(name), version=version, storage_options=store.storage_options)
+        return DeltaTable(store.uri(name), storage_options=store.storage_options)
     except TableNotFoundError:
         return None
 
@@ -437,6 +483,9 @@ def _create(store: Store, name: str, schema: pa.Schema) -> DeltaTable:
         storage_options=store.storage_options,
         configuration={
             "delta.checkpointInterval": str(_COMPACT_AT),
+            # Only tidy() deletes: a run that dies after a checkpoint would take the version along
+            # that the head needs.
+            "delta.enableExpiredLogCleanup": "false",
             "delta.logRetentionDuration": days,
             "delta.deletedFileRetentionDuration": days,
         },
@@ -452,16 +501,20 @@ def _opened(store: Store, name: TableName, schema: pa.Schema, base: Snapshot) ->
         # A run that died before its commit, or is about to make it, has written here. Version 0
         # is the empty table.
         table.restore(base.commit.tables[name] if base.commit else 0, commit_properties=_NEXT)
-    _add_columns(table, name, schema)
+    if new := _lacking(table, name):
+        table.alter.add_columns(
+            list(Schema.from_arrow(pa.schema(new)).fields), commit_properties=_NEXT
+        )
     return table
 
 
-def _add_columns(table: DeltaTable, name: str, schema: pa.Schema) -> None:
-    """Give a table the columns it lacks.
+def _lacking(table: DeltaTable, name: TableName) -> list[pa.Field]:
+    """Return the columns that a table lacks.
 
     Raises:
-        LedgerError: it has a column that the schema lacks, or has with another type.
+        LedgerError: it has a column that is not known here, or has it with another type.
     """
+    schema = SCHEMAS[name]
     there = pa.schema(table.schema().to_arrow())
     for field in there:
         wanted = schema.field(field.name).type if field.name in schema.names else "no such column"
@@ -470,11 +523,7 @@ def _add_columns(table: DeltaTable, name: str, schema: pa.Schema) -> None:
                 f"ledger table {name}: column {field.name} is {field.type} there and {wanted} here;"
                 ' run the version that wrote it, or start a run with {"rebuild": true}'
             )
-    new = [field for field in schema if field.name not in there.names]
-    if new:
-        table.alter.add_columns(
-            list(Schema.from_arrow(pa.schema(new)).fields), commit_properties=_NEXT
-        )
+    return [field for field in schema if field.name not in there.names]
 
 
 def _compact(table: DeltaTable) -> None:

@@ -96,7 +96,7 @@ class Shop(RuleBasedStateMachine):
     @rule(which=st.integers(0, 20), another=st.booleans(), hour=HOURS)
     def land_the_same_bytes_again(self, which: int, another: bool, hour: int) -> None:  # noqa: FBT001
         old = self.landed[which % len(self.landed)]
-        name = old.name.replace("_", "_again_", 1) if another else old.name
+        name = f"again/{old.name}" if another else old.name
         moment = MIDNIGHT + timedelta(hours=hour, seconds=len(self.landed))
         self._land(Version(name, moment, old.rows))
 
