@@ -24,8 +24,10 @@ End = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 State = Literal["RUNNING"] | End
 
 BY_MONTH: Final = "by_month"
-# An item may hold 400 KB; ECS puts a whole task description into a cause.
+# An item may hold 400 KB. ECS puts a whole task description into a cause; a recompute may be
+# asked for any dates; a batch may be 500 bad files.
 _MAX_CAUSE: Final = 2000
+_MAX_DATES: Final = 1500
 _MAX_REJECTED_FILES: Final = 20
 # How far back ``latest`` looks: a shop that delivers nothing for a year has no latest runs.
 _MONTHS: Final = 12
@@ -53,7 +55,7 @@ class RunRecord(TypedDict, total=False):
     """A run as the table holds it. What is not known is left out.
 
     Times are ISO 8601 in UTC, durations seconds, money US dollars. ``month`` (YYYY-MM) and
-    ``started_at`` are the index's keys.
+    ``started_at`` are the index's keys. Lists hold the first few of what their counts count.
     """
 
     run_id: str
@@ -74,6 +76,7 @@ class RunRecord(TypedDict, total=False):
     rejected_file_count: int
     engine: str
     dates: list[str]
+    date_count: int
     ledger: str
     ledger_version: int
     previous_version: int
@@ -100,7 +103,8 @@ def record(run: Run, settings: Settings) -> RunRecord:
         **_claimed(run.manifest),
         **_judged(verdict),
         "engine": published.get("engine"),
-        "dates": published.get("dates"),
+        "dates": published["dates"][:_MAX_DATES] if "dates" in published else None,
+        "date_count": len(published["dates"]) if "dates" in published else None,
         "ledger": published.get("ledger"),
         "ledger_version": published.get("ledger_version"),
         "previous_version": published.get("previous_version"),
@@ -222,13 +226,28 @@ class RunRecords:
             return None
         return _parsed(answer["Item"])
 
-    def latest(self, limit: int, *, now: datetime) -> list[RunRecord]:
-        """Return the newest runs of the last twelve months, newest first."""
-        return list(islice(self._newest_first(limit, now), limit))
+    def latest(
+        self, limit: int, *, now: datetime, after: tuple[str, str, str] | None = None
+    ) -> list[RunRecord]:
+        """Return the newest runs of the last twelve months, newest first.
 
-    def _newest_first(self, limit: int, now: datetime) -> Iterator[RunRecord]:
+        ``after`` continues a list: month, started_at and run_id of its last run.
+        """
+        return list(islice(self._newest_first(limit, now, after), limit))
+
+    def _newest_first(
+        self, limit: int, now: datetime, after: tuple[str, str, str] | None
+    ) -> Iterator[RunRecord]:
         pages = self._dynamodb.get_paginator("query")
         for month in _months_back(now):
+            start: dict[str, Any] = {}
+            if after is not None:
+                if month > after[0]:
+                    continue
+                if month == after[0]:
+                    names = ("month", "started_at", "run_id")
+                    key = {name: {"S": value} for name, value in zip(names, after, strict=True)}
+                    start = {"ExclusiveStartKey": key}
             for page in pages.paginate(
                 TableName=self._table,
                 IndexName=BY_MONTH,
@@ -237,6 +256,7 @@ class RunRecords:
                 ExpressionAttributeValues={":month": {"S": month}},
                 ScanIndexForward=False,
                 PaginationConfig={"PageSize": limit},
+                **start,
             ):
                 yield from map(_parsed, page["Items"])
 

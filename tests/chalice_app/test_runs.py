@@ -121,6 +121,21 @@ def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
     assert record["estimated_cost"] == sum(record["cost_by_service"].values())
 
 
+def test_a_record_of_two_hundred_years_and_a_huge_cause_fits_into_its_item(pipeline) -> None:
+    first = datetime(1900, 1, 1, tzinfo=UTC)
+    dates = [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range(73_000)]
+    run = runs.Run(
+        run_id="r",
+        state="FAILED",
+        started_at=NOON,
+        cause="x" * 500_000,
+        published={**PUBLISHED, "dates": dates},
+    )
+    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+    record = pipeline.records.get("r")
+    assert (record["dates"], record["date_count"]) == (dates[:1500], 73_000)
+
+
 def test_a_run_whose_transformer_reports_nothing_is_recorded_all_the_same(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.finish(run_id)
