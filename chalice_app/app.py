@@ -2,16 +2,21 @@
 
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chalice.app import Chalice, CloudWatchEvent, Rate, S3Event
+from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response, S3Event
 
 # chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
 if TYPE_CHECKING:
-    from chalice_app.chalicelib import logs, wiring
+    from chalice_app.chalicelib import logs, serving, wiring
+    from chalice_app.chalicelib.answers import Answer
+    from chalice_app.chalicelib.api import Api
     from chalice_app.chalicelib.settings import Settings
 else:
-    from chalicelib import logs, wiring
+    from chalicelib import logs, serving, wiring
+    from chalicelib.answers import Answer
+    from chalicelib.api import Api
     from chalicelib.settings import Settings
 
 app = Chalice(app_name="ecommerce-kpi")
@@ -80,3 +85,49 @@ def read_verdict(event: dict[str, Any], context: object) -> dict[str, Any]:  # n
 @app.lambda_function(name="FinishRun")
 def finish_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     return wiring.finish_run(event)
+
+
+# The REST API, openapi.yaml: whoever calls it signs with AWS credentials that may. No setting
+# changes that.
+SIGNED = IAMAuthorizer()
+
+
+@app.route("/kpis/daily", authorizer=SIGNED)
+def daily_kpis() -> Response:
+    return _respond(Api.daily_kpis)
+
+
+@app.route("/kpis/categories", authorizer=SIGNED)
+def categories() -> Response:
+    return _respond(Api.categories)
+
+
+@app.route("/kpis/categories/{category}", authorizer=SIGNED)
+def category_kpis(category: str) -> Response:
+    return _respond(Api.category_kpis, category)
+
+
+@app.route("/runs", authorizer=SIGNED)
+def runs() -> Response:
+    return _respond(Api.runs)
+
+
+@app.route("/runs/{run_id}", authorizer=SIGNED)
+def run(run_id: str) -> Response:
+    return _respond(Api.run, run_id)
+
+
+# It has no body, so a body's type does not matter.
+@app.route("/runs/{run_id}/replay", methods=["POST"], content_types=["*/*"], authorizer=SIGNED)
+def replay(run_id: str) -> Response:
+    return _respond(Api.replay, run_id)
+
+
+@app.route("/health", authorizer=SIGNED)
+def health() -> Response:
+    return _respond(Api.health)
+
+
+def _respond(operation: Callable[..., Answer], *path: str) -> Response:
+    answer = serving.serve(operation, app.current_request, *path)
+    return Response(body=answer.body, headers=dict(answer.headers), status_code=answer.status)

@@ -1,0 +1,194 @@
+"""What a request to the API may say: dates, limits, the token of the next page.
+
+Everything that cannot be used raises a Problem that shows how it is written.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+from .problems import BAD_PARAMETER, BAD_PERIOD, BAD_TOKEN, Problem
+
+# Three years, one of them a leap year, and a few days: at most 11 requests of 100 dates each.
+MAX_DAYS: Final = 1100
+DEFAULT_DAYS: Final = 30
+MAX_LIMIT: Final = 366
+DEFAULT_LIMIT: Final = 100
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
+
+Query = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """Order dates from ``start`` to ``end``, both included."""
+
+    start: date
+    end: date
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days + 1
+
+    def dates(self) -> Iterator[date]:
+        return (self.start + timedelta(days=n) for n in range(self.days))
+
+    @classmethod
+    def parse(cls, query: Query, today: date) -> Self:
+        """Without ``to`` it ends today, without ``from`` it has thirty days."""
+        end = _date(query, "to") or today
+        default_start = date.fromordinal(max(1, end.toordinal() - DEFAULT_DAYS + 1))
+        period = cls(start=_date(query, "from") or default_start, end=end)
+        if period.days < 1:
+            raise Problem(
+                BAD_PERIOD,
+                f"from {period.start} is later than to {period.end}: swap them, "
+                f"from={period.end}&to={period.start}",
+            )
+        if period.days > MAX_DAYS:
+            raise Problem(
+                BAD_PERIOD,
+                f"from {period.start} to {period.end} are {period.days:,} days and "
+                f"{MAX_DAYS:,} is the most: ask for several shorter periods",
+            )
+        return period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of a list: at most ``limit`` items, from ``at`` on if it is not the first."""
+
+    limit: int
+    at: Any = None
+
+
+def only(query: Query, known: Collection[str]) -> None:
+    """Refuse parameters that nothing reads: a misspelt one would be left out silently."""
+    for name, values in query.items():
+        if name not in known:
+            takes = f"there are {', '.join(known)}" if known else "there are none here"
+            raise Problem(BAD_PARAMETER, f"{name} is no parameter: {takes}")
+        if len(values) > 1:
+            raise Problem(BAD_PARAMETER, f"{name} stands {len(values)} times: give it once")
+
+
+def first(query: Query, name: str) -> str | None:
+    values = query.get(name)
+    return values[0] if values else None
+
+
+def limit(query: Query) -> int:
+    text = first(query, "limit")
+    if text is None:
+        return DEFAULT_LIMIT
+    # Four digits: int() of a million of them takes seconds.
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise Problem(
+            BAD_PARAMETER,
+            f"limit is {text[:40]!r}: give a whole number from 1 to {MAX_LIMIT}",
+        )
+    return int(text)
+
+
+def to_token(of: str, at: str | Sequence[str]) -> str:
+    """``of`` says which list it belongs to, ``at`` where its next page begins."""
+    document = json.dumps([of, at], separators=(",", ":"))
+    return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+
+
+def position(query: Query, of: str) -> Any:
+    """Return where the page begins that a request asks for, None for the first one."""
+    token = first(query, "next")
+    if token is None:
+        return None
+    try:
+        document = json.loads(base64.b64decode(f"{token}===", altchars=b"-_"))
+    except (binascii.Error, ValueError, RecursionError):
+        document = None
+    match document:
+        case [str(whose), at] if whose == of:
+            return at
+        case [str(), _]:
+            raise Problem(
+                BAD_TOKEN,
+                "next belongs to another list: use it with the path, from and to of the answer "
+                "that it came with",
+            )
+        case _:
+            raise _no_token()
+
+
+def date_position(query: Query, of: str, period: Period) -> date:
+    """Return the first date of the page asked for."""
+    at = position(query, of)
+    if at is None:
+        return period.start
+    try:
+        found = date.fromisoformat(at)
+    except (TypeError, ValueError) as error:
+        raise _no_token() from error
+    if not period.start <= found <= period.end:
+        raise _no_token()
+    return found
+
+
+def name_position(query: Query, of: str) -> str:
+    """Return the first name of the page asked for."""
+    at = position(query, of)
+    if at is None:
+        return ""
+    if not isinstance(at, str):
+        raise _no_token()
+    return at
+
+
+def run_position(query: Query, of: str) -> tuple[str, str, str] | None:
+    """Return month, start and id of the run after which the page asked for begins."""
+    match position(query, of):
+        case None:
+            return None
+        case [str(month), str(started_at), str(run_id)] if (
+            _MONTH.fullmatch(month) and started_at and run_id
+        ):
+            return month, started_at, run_id
+        case _:
+            raise _no_token()
+
+
+def reference(query: Query, period: Period | None, token: str) -> str:
+    """Return the next page's address, relative to that of the page before.
+
+    The dates stand in it even where they were left out: today may be over by then.
+    """
+    dates = {} if period is None else {"from": str(period.start), "to": str(period.end)}
+    given = {name: values[0] for name, values in query.items() if name == "limit"}
+    return f"?{urlencode({**dates, **given, 'next': token})}"
+
+
+def _no_token() -> Problem:
+    return Problem(
+        BAD_TOKEN,
+        "next is no token: take it as it stands in the answer before, or leave it out for "
+        "the first page",
+    )
+
+
+def _date(query: Query, name: str) -> date | None:
+    text = first(query, name)
+    if text is None:
+        return None
+    try:
+        # The pattern: date.fromisoformat also takes 20250301 and 2025-W09-6.
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError as error:
+        raise Problem(
+            BAD_PERIOD,
+            f"{name} is {text[:40]!r}: give a date of the calendar, such as {name}=2025-03-01",
+        ) from error
