@@ -322,7 +322,9 @@ _DELIVERED: Final = """
                NOT is_new AND EXISTS (
                    FROM new_files AS n WHERE (n.dataset, n.sha256, n.name, n.landed_at)
                        = (d.dataset, d.sha256, d.name, d.landed_at)) AS is_duplicate
-        FROM delivered_files AS d
+        -- One name may have got the same bytes twice in one second, the step of S3's clock.
+        FROM (SELECT DISTINCT ON (dataset, sha256, name, landed_at) *
+              FROM delivered_files ORDER BY label) AS d
         JOIN contents AS now ON (now.dataset, now.file) = (d.dataset, d.sha256)
         LEFT JOIN known_contents AS before ON (before.dataset, before.file) = (d.dataset, d.sha256)
     """

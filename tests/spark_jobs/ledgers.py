@@ -19,7 +19,7 @@ import spark_jobs.ledger
 from spark_jobs.ledger import Changes, Ledger, Snapshot
 from spark_jobs.merge import DeliveredFile, Delivery, merge, read
 from tests import oracle
-from tests.oracle import Version
+from tests.oracle import Row, Version
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -118,17 +118,21 @@ def kpis(
             found = connection.execute(f"SELECT {listed} FROM {view}")
             return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
-        return oracle.from_rows(
-            {
-                "orders": rows(
-                    "current_orders", "order_id", "user_id", "order_date", "total_amount", "status"
-                ),
-                "order_items": rows(
-                    "current_lines", "order_id", "product_id", "quantity", "unit_price"
-                ),
-                "products": rows("current_products", "product_id", "category"),
-            }
+        orders = rows(
+            "current_orders", "order_id", "user_id", "order_date", "total_amount", "status"
         )
+        lines = rows("current_lines", "order_id", "product_id", "quantity", "unit_price")
+        products = rows("current_products", "product_id", "category")
+    # The oracle would forgive all of these; a join does not.
+    assert _ids(lines, "order_id") <= _ids(orders, "order_id", once=True)
+    assert _ids(lines, "product_id") <= _ids(products, "product_id", once=True)
+    return oracle.from_rows({"orders": orders, "order_items": lines, "products": products})
+
+
+def _ids(rows: Sequence[Row], column: str, *, once: bool = False) -> set[str]:
+    ids = {row[column] for row in rows}
+    assert not once or len(ids) == len(rows)
+    return ids
 
 
 def of_dates(tables: oracle.Tables, dates: Collection[date]) -> oracle.Tables:

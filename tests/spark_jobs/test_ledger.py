@@ -1,12 +1,15 @@
 """The ledger holds what arrived, once, whatever the order of arrival."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from spark_jobs.ledger import Changes, Ledger
+from spark_jobs.ledger import Changes, Ledger, Snapshot
+from spark_jobs.merge import read
 from tests import oracle
 from tests.oracle import Version
 
@@ -150,3 +153,114 @@ def test_a_later_version_of_a_file_replaces_its_lines_of_an_order_and_no_others(
     deliveries.deliver(version("order_items_1.csv", [line("1", quantity=7)], hours=1))
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 8
     assert deliveries.equal_the_oracle()
+
+
+def test_an_order_is_its_latest_row_by_landing_then_name_then_line_whichever_run_brings_it(
+    deliveries: Deliveries,
+):
+    deliveries.deliver(
+        version("orders_b.csv", [order("1", user="b 1"), order("1", user="b 2")], hours=1)
+    )
+    deliveries.deliver(version("orders_a.csv", [order("1", user="a")], hours=1))
+    deliveries.deliver(version("orders_z.csv", [order("1", "2026-02-07", user="z")]))
+    assert users(deliveries.ledger.head()) == {"1": "b 2"}
+    deliveries.deliver(version("orders_c.csv", [order("1", user="c")], hours=1))
+    assert users(deliveries.ledger.head()) == {"1": "c"}
+    assert deliveries.equal_the_oracle()
+
+
+def users(snapshot: Snapshot) -> dict[str, str]:
+    with duckdb.connect() as connection:
+        read(connection, snapshot, snapshot.dates)
+        return dict(connection.execute("SELECT order_id, user_id FROM current_orders").fetchall())
+
+
+def test_a_product_is_its_latest_row_and_multiplies_no_line_however_often_it_is_listed(
+    deliveries: Deliveries,
+):
+    books, toys, art = (PRODUCTS[0] | {"category": c} for c in ("Books", "Toys", "Art"))
+    deliveries.deliver(
+        version("products_2.csv", [books, toys], hours=2),
+        version("orders_1.csv", [order("1")]),
+        version("order_items_1.csv", [line("1", quantity=3)]),
+    )
+    changes = deliveries.deliver(version("products_1.csv", [art], hours=1))
+    assert changes.dates == frozenset()
+    [category] = kpis(deliveries.ledger.head()).category
+    assert (category["category"], category["daily_revenue"]) == ("Toys", Decimal("7.50"))
+    assert deliveries.equal_the_oracle()
+
+
+def test_a_line_in_several_files_counts_as_often_as_in_the_file_that_has_it_most(
+    deliveries: Deliveries,
+):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1")]),
+        version("order_items_1.csv", [line("1"), line("1"), line("1", price="2.75")]),
+    )
+    deliveries.deliver(version("order_items_2.csv", [line("1")] * 3, hours=1))
+    deliveries.deliver(version("order_items_3.csv", [line("1")], hours=2))
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 4
+    assert deliveries.equal_the_oracle()
+
+
+def test_an_earlier_version_of_a_file_that_is_processed_later_replaces_nothing(
+    deliveries: Deliveries,
+):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", [order("1"), order("2")]),
+        version("order_items_1.csv", [line("1", quantity=7)], hours=1),
+    )
+    earlier = [line("1", quantity=5), line("2")]
+    deliveries.deliver(version("order_items_1.csv", earlier))
+    deliveries.deliver(version("elsewhere/order_items_1.csv", [line("2", quantity=3)], hours=2))
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 11
+    assert deliveries.equal_the_oracle()
+
+
+def test_a_line_that_waits_replaces_what_the_version_before_it_gave(deliveries: Deliveries):
+    deliveries.deliver(
+        version("products.csv", PRODUCTS[:1]),
+        version("orders_1.csv", [order("1")]),
+        version("order_items_1.csv", [line("1", quantity=5)]),
+    )
+    changes = deliveries.deliver(version("order_items_1.csv", [line("1", "p2")], hours=1))
+    assert (changes.summary["held_lines"], changes.dates) == (1, {date(2026, 2, 1)})
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 0
+    deliveries.deliver(version("products.csv", PRODUCTS[1:], hours=2))
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 1
+    assert deliveries.equal_the_oracle()
+
+
+def test_the_same_bytes_under_another_name_and_time_are_a_duplicate_and_change_nothing(
+    deliveries: Deliveries,
+):
+    rows = [order("1"), order("2")]
+    deliveries.deliver(
+        version("products.csv", PRODUCTS),
+        version("orders_1.csv", rows),
+        version("order_items_1.csv", [line("1"), line("1")]),
+    )
+    deliveries.deliver(version("orders_2.csv", [order("1", status="returned")], hours=1))
+    changes = deliveries.deliver(
+        version("orders_3.csv", rows, hours=2),
+        version("order_items_1.csv", [line("1"), line("1")], hours=2),
+    )
+    assert changes.summary["duplicate_files"] == ["order_items_1.csv", "orders_3.csv"]
+    assert (changes.summary["new_files"], changes.dates) == (0, frozenset())
+    [day] = kpis(deliveries.ledger.head()).daily
+    assert (day["returned_orders"], day["total_items_sold"]) == (1, 2)
+    assert deliveries.equal_the_oracle()
+
+
+def test_the_same_bytes_twice_in_one_moment_under_one_name_count_once(deliveries: Deliveries):
+    # S3's landing times have whole seconds, and a name can get two versions in one.
+    twice = version("order_items_1.csv", [line("1")])
+    changes = deliveries.deliver(
+        version("products.csv", PRODUCTS), version("orders_1.csv", [order("1")]), twice, twice
+    )
+    assert changes.summary["new_files"] == 3
+    assert changes.summary["new_rows"]["order_items"] == 1
+    assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 1
