@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, Final
 
 from .figures import CATEGORY, DAILY, MONEY, Figures, packed
@@ -14,7 +14,6 @@ MAX_CATEGORIES: Final = 250
 # A number of JavaScript is exact up to here; sums of whole columns stay below it, or are BigInts.
 _EXACT: Final = 2**53 - 1
 
-_HERE: Final = Path(__file__).parent
 _SCRIPTS: Final = ("vendor/uplot/uPlot.iife.min.js", "page/dashboard.js")
 _STYLES: Final = ("vendor/uplot/uPlot.min.css", "page/style.css")
 
@@ -80,7 +79,8 @@ def _frame() -> str:
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    # As a resource: a job on EMR has this package in a zip.
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _sha256(text: str) -> str:

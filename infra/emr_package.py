@@ -26,7 +26,8 @@ from typing import Final
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = PROJECT_ROOT / "build" / "emr"
-PACKAGES: Final = ("chalice_app/chalicelib", "delivery", "spark_jobs")
+PACKAGES: Final = ("chalice_app/chalicelib", "dashboard", "delivery", "spark_jobs")
+SUFFIXES: Final = {".py", ".properties", ".html", ".css", ".js"}
 ENTRY_POINT: Final = PROJECT_ROOT / "spark_jobs" / "transform.py"
 REQUIREMENTS: Final = PROJECT_ROOT / "requirements" / "transformer-spark.txt"
 THE_CLUSTERS_OWN: Final = ("pyspark", "py4j")
@@ -63,7 +64,7 @@ def zip_packages(path: Path) -> None:
         archive.writestr(zipfile.ZipInfo("chalice_app/"), b"")
         for package in PACKAGES:
             for source in sorted((PROJECT_ROOT / package).rglob("*")):
-                if source.is_file() and source.suffix in {".py", ".properties"}:
+                if source.is_file() and source.suffix in SUFFIXES:
                     name = source.relative_to(PROJECT_ROOT).as_posix()
                     archive.writestr(zipfile.ZipInfo(name), source.read_bytes())
 

@@ -167,6 +167,22 @@ def differences(
             yield from _difference(tables.category_kpis, key, found.get(name), wanted.get(name))
 
 
+def stored(dates: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables) -> Iterator[Day]:
+    """Yield what the tables hold of these dates, in their order."""
+    for some in _chunks(dates, _MAX_KEYS):
+        orders = _order_items(dynamodb, tables, some)
+        keys = [
+            (tables.category_kpis, {"category": name, "order_date": day})
+            for day in some
+            for name in sorted(_categories(orders.get(day)))
+        ]
+        by_date: dict[str, list[Item]] = {day: [] for day in some}
+        for item in _get(dynamodb, keys):
+            by_date[item["order_date"]].append(item)
+        for day in some:
+            yield Day(order_date=day, order_item=orders.get(day), category_items=by_date[day])
+
+
 _OF_THE_RUN: Final = frozenset({"run_id", "ledger_version", "computed_at"})
 
 

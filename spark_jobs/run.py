@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from chalice_app.chalicelib.landing import DatasetName, RunKeys
 from chalice_app.chalicelib.manifest import Manifest, ManifestError
+from dashboard import publishing as dashboard
 
 from . import engine
 from .compute import Kpis, compute, stage
@@ -39,7 +40,7 @@ from .errors import (
 from .ledger import Bucket, Changes, Ledger, Snapshot
 from .merge import DeliveredFile, Delivery, merge, read
 from .publication import Publication
-from .publish import Difference, Stamp, Tables, differences, publish, to_days
+from .publish import Difference, Stamp, Tables, differences, publish, stored, to_days
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -194,13 +195,22 @@ def transform_run(
             # What only the ledger before this one had is deleted.
             dates |= current.head().dates
         stamp = Stamp(run_id=manifest.run_id, ledger_version=snapshot.version, computed_at=now)
+        edition = dashboard.Edition(
+            stamp=stamp,
+            task=manifest.task,
+            ledger=prefix,
+            previous_version=before.published,
+            fresh=rebuild,
+        )
         try:
             publication.begin(prefix, snapshot.version, fresh=rebuild)
             fence = publication.still_ours(prefix, snapshot.version)
             for some in _chunks(snapshot, dates):
                 results = _computed(snapshot, some, session, scratch, stages)
                 with stages.stage("publish"):
-                    done = publish(to_days(*results, some, stamp), dynamodb, tables, stamp, fence)
+                    days = to_days(*results, some, stamp)
+                    done = publish(days, dynamodb, tables, stamp, fence)
+                    edition.take(days)
                 counts.items += done.items
                 counts.deleted += done.deleted
                 counts.superseded += done.superseded
@@ -213,6 +223,13 @@ def transform_run(
                     " same time as the KPI tables, then replay the run"
                 )
             publication.conclude(prefix, snapshot.version)
+            with stages.stage("dashboard"):
+                there = dashboard.Stored(
+                    dates=lambda: snapshot.dates,
+                    dates_since=ledger.dates_since,
+                    days=lambda dates: stored(dates, dynamodb, tables),
+                )
+                progress(dashboard.publish(edition, there, store.s3, store.bucket))
         except SupersededError as error:
             progress(f"{error}; its own run publishes these dates")
             counts.superseded = sorted(day.isoformat() for day in dates)

@@ -68,6 +68,7 @@ const isoOf = (day) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
 const utc = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
 const longDate = utc({ weekday: "short", day: "numeric", month: "long", year: "numeric" });
 const shortDate = utc({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const plainDate = utc({ day: "numeric", month: "long", year: "numeric" });
 const axisDay = utc({ day: "numeric", month: "short" });
 const axisMonth = utc({ month: "short", year: "numeric" });
 const moment = utc({ day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
@@ -153,9 +154,10 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
  * A line chart that arrow keys read out, as a slider over its days does.
  * lines: [{label, line, dash, fill, values: [Number|null], text: (place in days) => String}]
  */
-function chart(title, days, lines, { format, height = 190, sync = null }) {
+function chart(title, days, lines, { format, height = 170, sync = null }) {
   const readout = el("span", { className: "readout" });
   const plot = el("div", { className: "plot", tabIndex: 0, role: "slider" });
+  plot.style.minHeight = `${height}px`;
   plot.setAttribute("aria-label", `${title}, by day`);
   plot.setAttribute("aria-valuemin", 0);
   plot.setAttribute("aria-valuemax", days.length - 1);
@@ -186,7 +188,7 @@ function chart(title, days, lines, { format, height = 190, sync = null }) {
       y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] },
     },
     axes: [
-      { ...axis, space: 64, incrs: [1, 2, 7, 14, 30, 60, 90, 180, 365, 730].map((n) => n * DAY), grid: { show: false }, values: (_, splits) => splits.map((seconds) => shown(days.length > 200 ? axisMonth : axisDay, Math.round(seconds / DAY))) },
+      { ...axis, size: 28, space: 64, incrs: [1, 2, 7, 14, 30, 60, 90, 180, 365, 730].map((n) => n * DAY), grid: { show: false }, values: (_, splits) => splits.map((seconds) => shown(days.length > 200 ? axisMonth : axisDay, Math.round(seconds / DAY))) },
       { ...axis, size: 54, space: 34, values: (_, splits) => splits.map(format) },
     ],
     series: [
@@ -321,7 +323,8 @@ const files = (n) => `${count(n)} ${n === 1 ? "file" : "files"}`;
 const rowsOf = (run) => [`${count(run.rows.accepted)} rows accepted, ${count(run.rows.quarantined)} quarantined, ${count(run.rows.held)} held back`];
 
 function tile(name, value, changed, before) {
-  return el("div", {}, el("dt", {}, name), el("dd", { className: "value" }, value), el("dd", { className: "change soft" }, ...(changed ? [changed, before] : [before ?? "no week before to compare with"])));
+  const second = changed ? [changed, before] : [before ?? "no whole week before it"];
+  return el("div", {}, el("dt", {}, name), el("dd", { className: "value" }, value), el("dd", { className: "change soft" }, ...second));
 }
 
 function showWeek() {
@@ -348,14 +351,17 @@ function showWeek() {
   );
 }
 
+function dayLegend(days) {
+  if (days.length > LONGEST_WITH_WEEK_BEFORE) return [];
+  return [el("span", {}, stroke("--line-1"), "the day"), el("span", {}, stroke("--before", [4, 4], 1.5), "the same weekday a week before")];
+}
+
 function showDays() {
   const days = range();
   const daily = data.daily;
   const one = (name) => (n) => daily[name][n];
   const returnRate = (n) => rate(daily.returned_orders[n], daily.total_orders[n]);
-  const legend = [el("span", {}, stroke("--line-1"), "the day")];
-  if (days.length <= LONGEST_WITH_WEEK_BEFORE) legend.push(el("span", {}, stroke("--before", [4, 4], 1.5), "the same weekday a week before"));
-  $("days-legend").replaceChildren(...legend);
+  $("days-legend").replaceChildren(...dayLegend(days));
   const shared = { sync: "days" };
   putCharts($("day-charts"), [
     chart("Revenue", days, withWeekBefore(days, one("total_revenue"), money, inUnits), { ...shared, format: (v) => compact.format(v) }),
@@ -412,7 +418,7 @@ function showRanking(entries) {
   const wanted = state.find.trim().toLowerCase();
   const found = sorted(entries).filter((entry) => entry.name.toLowerCase().includes(wanted));
   const rows = state.all || wanted ? found : found.slice(0, SHOWN_CATEGORIES);
-  $("ranking-note").textContent = `${count(entries.length)} categories by revenue, ${data.dates.length ? `${shown(axisDay, state.from)} to ${shown(longDate, state.to)}` : ""}. Choose one to see it day by day.`
+  $("ranking-note").textContent = `${count(entries.length)} categories by revenue, ${shown(plainDate, state.from)} to ${shown(plainDate, state.to)}. Choose one to see it day by day.`
     + (data.left_out_categories ? ` ${count(data.left_out_categories)} more, with less revenue, are in the table CategoryKPIs only.` : "");
   document.querySelector(".find").hidden = entries.length <= SHOWN_CATEGORIES;
   const bar = (entry) => {
@@ -429,7 +435,7 @@ function showRanking(entries) {
     { name: "rate", number: true, spare: true, cell: (entry) => percent(entry.rate) },
     { name: "change", number: true, cell: (entry) => change(entry.week, entry.weekBefore) ?? "–" },
   ];
-  const made = table("Choose a column to sort by it. Week before: revenue of the last seven days against the seven before.", columns, rows, "ranking");
+  const made = table("Week before: the last seven days against the seven before them.", columns, rows, "ranking");
   made.querySelectorAll("thead th").forEach((heading, n) => {
     const { name } = columns[n];
     const current = name === state.sort;
@@ -488,12 +494,13 @@ function showCategory({ name, n, revenue, orders, returned, rank, week, weekBefo
       tile("Orders", count(orders), null, `${count(returned)} returned`),
       tile("Return rate", percent(rate(returned, orders)), null, ""),
       tile("Revenue, last seven days", money(week), change(week, weekBefore), weekBefore === null ? null : ` from ${money(weekBefore)}`)),
+    el("p", { className: "legend" }, ...dayLegend(days)),
     figures, numbers,
   );
   putCharts(figures, [
     chart(`Revenue of ${name}`, days, withWeekBefore(days, has((k) => category.daily_revenue[n][k]), money, inUnits), { format: (v) => compact.format(v), sync: "category" }),
-    chart(`Orders with ${name}`, days, withWeekBefore(days, has((k) => category.order_count[n][k]), count, asIs), { format: (v) => compact.format(v), height: 150, sync: "category" }),
-    chart(`Return rate of ${name}`, days, withWeekBefore(days, returnRate, percent, inUnits), { format: (v) => `${compact.format(v)} %`, height: 150, sync: "category" }),
+    chart(`Orders with ${name}`, days, withWeekBefore(days, has((k) => category.order_count[n][k]), count, asIs), { format: (v) => compact.format(v), height: 130, sync: "category" }),
+    chart(`Return rate of ${name}`, days, withWeekBefore(days, returnRate, percent, inUnits), { format: (v) => `${compact.format(v)} %`, height: 130, sync: "category" }),
   ]);
   onOpening(numbers, () => table(`CategoryKPIs of ${name}, the latest date first`, [
     { name: "Date", head: true, cell: (k) => data.dates[k] },
@@ -533,7 +540,7 @@ function showLargest(entries) {
 const path = (...parts) => `../${parts.map((part) => part.split("/").map(encodeURIComponent).join("/")).join("/")}`;
 
 function runCell(run) {
-  const time = el("time", { dateTime: run.at, className: "soft" }, `${moment.format(new Date(run.at))} UTC`);
+  const time = el("time", { dateTime: run.at, className: "soft" }, moment.format(new Date(run.at)));
   const name = run.rows === null ? run.run_id : el("a", { href: path("data_docs/runs", `${run.run_id}.html`) }, run.run_id);
   const task = run.task === "process" ? null : el("span", {}, ` · ${run.task}`);
   return [name, task, el("br"), time];
@@ -570,8 +577,8 @@ function quarantineCell(run) {
 function showRuns() {
   const runs = data.runs.toReversed();
   const rows = state.allRuns ? runs : runs.slice(0, SHOWN_RUNS);
-  const key = (kind, text) => el("span", { className: "nowrap" }, el("span", { className: `key is-${kind}`, ariaHidden: "true" }), `${text} `);
-  $("quality-note").replaceChildren("Rows of each delivery: ", key("accepted", "accepted"), key("quarantined", "quarantined"), key("held", "held back until their order or product arrives"));
+  const key = (kind, text) => el("span", {}, el("span", { className: `key is-${kind}`, ariaHidden: "true" }), text);
+  $("quality-note").replaceChildren(el("span", {}, "Rows of each delivery:"), key("accepted", "accepted"), key("quarantined", "quarantined"), key("held", "held back until their order or product arrives"));
   const number = (kind) => (run) => (run.rows === null ? "" : count(run.rows[kind]));
   const made = table("The latest run first; its name leads to its Data Docs.", [
     { name: "Run", head: true, cell: runCell },
@@ -592,9 +599,13 @@ function showRuns() {
 function showRange() {
   const [first, last] = [data.days[0], data.days.at(-1)];
   for (const name of ["from", "to"]) Object.assign($(name), { min: isoOf(first), max: isoOf(last), value: isoOf(state[name]) });
+  let pressed = false;
   for (const button of document.querySelectorAll(".presets button")) {
     const start = button.dataset.days === "all" ? first : Math.max(first, last - Number(button.dataset.days) + 1);
-    button.ariaPressed = String(state.to === last && state.from === start && (button.dataset.days === "all" || start > first || Number(button.dataset.days) === last - first + 1));
+    const fits = button.dataset.days === "all" ? !pressed : last - first + 1 >= Number(button.dataset.days);
+    const chosen = fits && state.to === last && state.from === start;
+    pressed ||= chosen;
+    button.ariaPressed = String(chosen);
   }
 }
 
