@@ -191,32 +191,28 @@ class Shop:
     def copied(self, name: str) -> "Shop":
         """Return a new shop with the same files and items."""
         shop = Shop.open(self.endpoint, name)
+        versions = {}
         for key in self.keys(""):
             body = self.s3.get_object(Bucket=self.name, Key=key)["Body"].read()
-            put = shop.s3.put_object(Bucket=name, Key=key, Body=body)
-            if key.startswith("incoming/"):
-                shop._repin(key, put["VersionId"])
+            versions[key] = shop.s3.put_object(Bucket=name, Key=key, Body=body)["VersionId"]
+        shop._pin(versions)
         for mine, theirs in zip(_names(self.tables), _names(shop.tables), strict=True):
             for page in self.dynamodb.get_paginator("scan").paginate(TableName=mine):
                 for item in page["Items"]:
                     shop.dynamodb.put_item(TableName=theirs, Item=item)
         return shop
 
-    def _repin(self, key: str, version_id: str) -> None:
+    def _pin(self, versions: Mapping[str, str]) -> None:
         """Let manifests name the versions that the copied files have here."""
-        for manifest_key in self.keys("runs/"):
-            if not manifest_key.endswith("manifest.json"):
-                continue
-            body = self.s3.get_object(Bucket=self.name, Key=manifest_key)["Body"].read()
-            manifest = Manifest.from_json(body)
-            files = tuple(
-                replace(f, version_id=version_id) if f.key == key else f for f in manifest.files
-            )
-            self.s3.put_object(
-                Bucket=self.name,
-                Key=manifest_key,
-                Body=replace(manifest, bucket=self.name, files=files).to_json().encode(),
-            )
+        for key in self.keys("runs/"):
+            if key.endswith("manifest.json"):
+                manifest = manifest_of(self, key.split("/")[1])
+                files = tuple(
+                    replace(file, version_id=versions.get(file.key, file.version_id))
+                    for file in manifest.files
+                )
+                body = replace(manifest, bucket=self.name, files=files).to_json().encode()
+                self.s3.put_object(Bucket=self.name, Key=key, Body=body)
 
 
 def _names(tables: Tables) -> tuple[str, str, str]:
@@ -291,6 +287,9 @@ def manifest_of(shop: Shop, run_id: str) -> Manifest:
     return Manifest.from_json(found["Body"].read())
 
 
+_READS = (".GetItem", ".BatchGetItem", ".DescribeExecution", ".GetExecutionHistory")
+
+
 class CuttingProxy:
     """Stands before the AWS, and kills the sender of a write, or holds it back.
 
@@ -346,8 +345,7 @@ class CuttingProxy:
 
     def cuts(self, request: BaseHTTPRequestHandler) -> bool:
         target = request.headers.get("X-Amz-Target", "")
-        reads = request.command in {"GET", "HEAD"} or target.endswith((".GetItem", ".BatchGetItem"))
-        if reads:
+        if request.command in {"GET", "HEAD"} or target.endswith(_READS):
             return False
         with self._lock:
             write = target or f"{request.command} {request.path}"

@@ -208,7 +208,7 @@ def test_a_crash_at_any_write_of_a_run_and_a_retry_end_as_a_run_without_a_crash(
     assert run(undisturbed, None) == 0
     writes = list(proxy.writes)
     for wanted in ("/ledger/main/orders/", "TransactWriteItems", "UpdateItem", "/processed/"):
-        assert any(wanted in write for write in writes)
+        assert any(wanted in write for write in writes), writes
     for number in range(1, len(writes) + 1):
         copy = shop.copied(f"shop-{next(_numbers)}")
         assert run(copy, number) == -9, f"not killed at write {number}, {writes[number - 1]}"
