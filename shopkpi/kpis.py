@@ -1,0 +1,164 @@
+"""KPIs of some dates, read by key: a day is an item, a category's days are one query."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import NotFoundError, UsageError
+from .screen import table
+from .times import parse_date, parse_range
+
+if TYPE_CHECKING:
+    from chalice_app.chalicelib.kpi_queries import KpiQueries
+
+    from .pipeline import Pipeline
+
+_DEFAULT_DAYS: Final = 30
+# The runs whose dates say which KPIs are the newest.
+_LOOK_BACK: Final = 20
+DAILY: Final = {
+    "total_orders": "count",
+    "total_revenue": "money",
+    "net_revenue": "money",
+    "total_items_sold": "count",
+    "return_rate": "money",
+    "unique_customers": "count",
+}
+BY_CATEGORY: Final = {
+    "daily_revenue": "money",
+    "net_revenue": "money",
+    "order_count": "count",
+    "avg_order_value": "money",
+    "avg_return_rate": "money",
+}
+_TWO_PLACES: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kpis:
+    """Items as the tables hold them, in the order of their dates. Decimals stay exact."""
+
+    start: date
+    end: date
+    category: str | None
+    items: tuple[Mapping[str, Any], ...]
+
+
+def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tuple[date, date]:
+    """Return the dates meant: what is not given is 30 days up to the newest that has KPIs.
+
+    Raises UsageError for dates that are swapped, no dates, or too many.
+    """
+    from chalice_app.chalicelib.parameters import MAX_DAYS
+
+    if start is not None and end is not None:
+        first, last = parse_range(start, end)
+    else:
+        last = parse_date(end, "--to") if end is not None else newest_date(pipeline)
+        first = last - timedelta(days=_DEFAULT_DAYS - 1)
+        if start is not None:
+            first = parse_date(start, "--from")
+        if first > last:
+            raise UsageError(
+                f"--from {first} is after {last}, the newest date with KPIs: choose an earlier one"
+            )
+    if (days := (last - first).days + 1) > MAX_DAYS:
+        raise UsageError(
+            f"{first} to {last} are {days:,} days and {MAX_DAYS:,} is the most: ask for a part"
+        )
+    return first, last
+
+
+def newest_date(pipeline: "Pipeline") -> date:
+    """Return the newest date that the latest runs have published, or else today."""
+    runs = pipeline.records.latest(_LOOK_BACK, now=pipeline.now())
+    published = [day for run in runs for day in run.get("dates", ())]
+    return date.fromisoformat(max(published)) if published else pipeline.now().date()
+
+
+def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
+    """Raises NotFoundError when no order is of these dates."""
+    from chalice_app.chalicelib.parameters import MAX_DAYS, Period
+
+    found = _queries(pipeline).daily(Period(start=start, end=end), MAX_DAYS)
+    if not found.items:
+        raise NotFoundError(_nothing(pipeline, start, end))
+    return Kpis(start=start, end=end, category=None, items=tuple(map(_plain, found.items)))
+
+
+def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> Kpis:
+    """Raises NotFoundError for a category without an order in these dates."""
+    from chalice_app.chalicelib.parameters import MAX_DAYS, Period
+
+    found = _queries(pipeline).category(category, Period(start=start, end=end), MAX_DAYS)
+    if not found.items:
+        raise NotFoundError(_no_category(pipeline, category, start, end))
+    return Kpis(start=start, end=end, category=category, items=tuple(map(_plain, found.items)))
+
+
+def categories(pipeline: "Pipeline", start: date, end: date) -> list[str]:
+    """Return the categories of these dates: each day's item names its own."""
+    from chalice_app.chalicelib.parameters import Period
+
+    return sorted(_queries(pipeline).categories(Period(start=start, end=end)))
+
+
+def _queries(pipeline: "Pipeline") -> "KpiQueries":
+    from chalice_app.chalicelib.kpi_queries import KpiQueries
+
+    return KpiQueries(
+        pipeline.client("dynamodb"),
+        category_kpis=pipeline.settings.category_kpis_table,
+        order_kpis=pipeline.settings.order_kpis_table,
+    )
+
+
+def _plain(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: _exact(name, value) for name, value in sorted(item.items())}
+
+
+def _exact(name: str, value: Any) -> Any:
+    """DynamoDB drops the zeros at the end: money and rates have two places, the rest none."""
+    if not isinstance(value, Decimal):
+        return value
+    kinds = {**DAILY, **BY_CATEGORY}
+    return value.quantize(_TWO_PLACES) if kinds.get(name) == "money" else int(value)
+
+
+def _nothing(pipeline: "Pipeline", start: date, end: date) -> str:
+    newest = newest_date(pipeline)
+    return f"no KPIs from {start} to {end}; the newest are of {newest}: try --to {newest}"
+
+
+def _no_category(pipeline: "Pipeline", category: str, start: date, end: date) -> str:
+    known = categories(pipeline, start, end)
+    if not known:
+        return _nothing(pipeline, start, end)
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(category.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"did you mean {by_lower[near[0]]!r}? " if near else ""
+    shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    return f"no category {category!r} from {start} to {end}: {hint}there are {shown}"
+
+
+def draw(kpis: Kpis) -> list[Any]:
+    names = BY_CATEGORY if kpis.category else DAILY
+    title = f"{kpis.category}, by day" if kpis.category else "orders by day"
+    return [
+        table(
+            f"{title}, {kpis.start} to {kpis.end}",
+            {"order_date": "left", **dict.fromkeys(names, "right")},
+            ((item["order_date"], *_cells(item, names)) for item in kpis.items),
+            caption=f"ledger version {max(item['ledger_version'] for item in kpis.items)}, "
+            f"computed by {kpis.items[-1]['run_id']} at the latest date",
+        )
+    ]
+
+
+def _cells(item: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        value = item.get(name)
+        yield "" if value is None else f"{value:,}"

@@ -1,0 +1,243 @@
+"""Everything that one run has logged, by time: functions, containers, the state machine.
+
+In AWS the lines lie in CloudWatch Logs: a function's name the run, a container's are a stream
+named by its task, which the execution's history knows. Of a localcloud on this machine they are
+files. Lines of JSON have their time and level in them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import NotFoundError, UsageError
+from .history import find
+from .pipeline import APP_NAME, FUNCTIONS
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+SOURCES: Final = ("machine", "lambda", "validator", "transformer")
+# The states whose tasks are containers, as statemachine.asl.json has them.
+_CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
+# A run is claimed just before it starts and settled just after it has ended.
+_MARGIN: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """``source`` is one of SOURCES, ``name`` the function, task or state; ``fields`` the rest."""
+
+    at: datetime
+    source: str
+    name: str
+    level: str
+    message: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A container of the run. ``ended_at`` is None while it runs."""
+
+    container: str
+    task_id: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def parse_sources(given: Iterable[str] | None) -> tuple[str, ...]:
+    """Raise UsageError for what logs nothing; without any, all of them are meant."""
+    names = tuple(given or SOURCES)
+    if unknown := [name for name in names if name not in SOURCES]:
+        raise UsageError(f"--only {unknown[0]}: there are {', '.join(SOURCES)}")
+    return names
+
+
+def collect(pipeline: "Pipeline", run_id: str, sources: Iterable[str]) -> list[Line]:
+    """Return the run's lines, oldest first.
+
+    Raises NotFoundError for a run that is not there, or whose history AWS has forgotten.
+    """
+    _, execution = find(pipeline, run_id)
+    if execution is None:
+        raise NotFoundError(
+            f"{run_id} is older than the 90 days for which Step Functions keeps a history: "
+            f"`shopkpi show {run_id}` has what its record says"
+        )
+    arn = pipeline.settings.execution_arn(run_id)
+    pages = (
+        pipeline.client("stepfunctions")
+        .get_paginator("get_execution_history")
+        .paginate(executionArn=arn, includeExecutionData=True)
+    )
+    events = [event for page in pages for event in page["events"]]
+    wanted, found = set(sources), list[Line]()
+    start = execution.started_at - _MARGIN
+    end = (execution.ended_at or pipeline.now()) + _MARGIN
+    if "machine" in wanted:
+        found += _of_machine(events)
+    if "lambda" in wanted:
+        found += _of_functions(pipeline, run_id, start, end)
+    for task in _tasks(events):
+        if task.container in wanted:
+            found += _of_task(pipeline, task)
+    return sorted(found, key=lambda line: line.at)
+
+
+def _of_machine(events: Iterable[Any]) -> Iterator[Line]:
+    state = ""
+    for event in events:
+        details: Mapping[str, Any] = next(
+            (value for name, value in event.items() if name.endswith("EventDetails")), {}
+        )
+        if "stateEnteredEventDetails" in event:
+            state = details["name"]
+        failed = any(word in event["type"] for word in ("Failed", "TimedOut", "Aborted"))
+        # A task's schedule, start and success are between a state's two lines.
+        if not failed and not event["type"].endswith(("Entered", "Succeeded", "Started")):
+            continue
+        if not failed and event["type"].startswith("Task") and "Entered" not in event["type"]:
+            continue
+        cause = {name: details[name] for name in ("error", "cause") if details.get(name)}
+        yield Line(
+            at=event["timestamp"].astimezone(UTC),
+            source="machine",
+            name="" if event["type"].startswith("Execution") else state,
+            level="ERROR" if failed else "INFO",
+            message=event["type"],
+            fields=cause if failed else {},
+        )
+
+
+def _tasks(events: Iterable[Any]) -> Iterator[Task]:
+    """Yield the containers that the execution has run, retries among them."""
+    state, open_task = "", None
+    for event in events:
+        at = event["timestamp"].astimezone(UTC)
+        if "stateEnteredEventDetails" in event:
+            state = event["stateEnteredEventDetails"]["name"]
+        elif event["type"] == "TaskSubmitted" and state in _CONTAINERS:
+            answer = json.loads(event["taskSubmittedEventDetails"].get("output") or "{}")
+            if arn := next((task["TaskArn"] for task in answer.get("Tasks", [])), None):
+                open_task = Task(
+                    container=_CONTAINERS[state],
+                    task_id=arn.rsplit("/", 1)[-1],
+                    started_at=at,
+                    ended_at=None,
+                )
+        elif open_task is not None and event["type"].startswith("Task"):
+            yield Task(
+                container=open_task.container,
+                task_id=open_task.task_id,
+                started_at=open_task.started_at,
+                ended_at=at,
+            )
+            open_task = None
+    if open_task is not None:
+        yield open_task
+
+
+def _of_functions(
+    pipeline: "Pipeline", run_id: str, start: datetime, end: datetime
+) -> Iterator[Line]:
+    home = pipeline.place.home
+    if home is not None:
+        for text in _file_lines(home / "server.err"):
+            if run_id in text and (line := _parsed(text, "lambda", "", None)) is not None:
+                yield line
+        return
+    for function in FUNCTIONS:
+        group = f"/aws/lambda/{pipeline.function_name(function)}"
+        for event in _filtered(pipeline, group, start, end, filterPattern=f'"{run_id}"'):
+            at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+            if (line := _parsed(event["message"], "lambda", function, at)) is not None:
+                yield line
+
+
+def _of_task(pipeline: "Pipeline", task: Task) -> Iterator[Line]:
+    home = pipeline.place.home
+    if home is not None:
+        # A line without a time of its own is of the task's: its start, in the order of the file.
+        for text in _file_lines(home / "tasks" / f"{task.task_id}.log"):
+            line = _parsed(text, task.container, task.task_id, task.started_at)
+            if line is not None:
+                yield line
+        return
+    group = f"/{APP_NAME}/{pipeline.stage}/{task.container}"
+    stream = f"{task.container}/{task.container}/{task.task_id}"
+    end = (task.ended_at or pipeline.now()) + _MARGIN
+    for event in _filtered(
+        pipeline, group, task.started_at - _MARGIN, end, logStreamNames=[stream]
+    ):
+        at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+        if (line := _parsed(event["message"], task.container, task.task_id, at)) is not None:
+            yield line
+
+
+def _filtered(
+    pipeline: "Pipeline", group: str, start: datetime, end: datetime, **which: Any
+) -> Iterator[Any]:
+    logs = pipeline.client("logs")
+    try:
+        for page in logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group,
+            startTime=int(start.timestamp() * 1000),
+            endTime=int(end.timestamp() * 1000),
+            **which,
+        ):
+            yield from page["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        # A function that was never called has no stream, a task that never started neither.
+        return
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+
+
+def _parsed(text: str, source: str, name: str, at: datetime | None) -> Line | None:
+    """Return a line; one of JSON says its own time, another has ``at`` or is nobody's."""
+    text = text.rstrip()
+    try:
+        document = json.loads(text)
+        fields = dict(document)
+        own = datetime.fromisoformat(fields.pop("time")).astimezone(UTC)
+        return Line(
+            at=own,
+            source=source,
+            name=name or str(fields.get("logger", "")),
+            level=str(fields.pop("level", "INFO")),
+            message=str(fields.pop("message", "")),
+            fields=fields,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        if at is None or not text:
+            return None
+    level = "ERROR" if text.startswith(("error", "Traceback")) or "Error:" in text else "INFO"
+    return Line(at=at, source=source, name=name, level=level, message=text, fields={})
+
+
+def draw(lines: Iterable[Line]) -> Iterator[Any]:
+    from rich.text import Text
+
+    styles = {"ERROR": "bold red", "WARNING": "yellow"}
+    for line in lines:
+        fields = " ".join(
+            f"{name}={value}"
+            for name, value in line.fields.items()
+            if name not in {"logger", "run_id"} and value not in {None, ""}
+        )
+        # A task's id says nothing on a screen, its lines follow each other.
+        name = "" if line.source in _CONTAINERS.values() else f"{line.name[:24]:<25}"
+        yield Text.assemble(
+            (f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03} ", "dim"),
+            (f"{line.source:<12}", "cyan"),
+            name,
+            (f"{line.message} ", styles.get(line.level, "")),
+            (fields, "dim"),
+        )

@@ -1,0 +1,178 @@
+"""What a run has put into quarantine, and why; and bringing it to one's own disk."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import NotFoundError, UsageError
+from .history import find
+from .screen import Screen, table
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+# A row of CSV holds up to 10,000 characters of raw text; on a screen its beginning will do.
+_SHOWN_RAW = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine:
+    """``rows``: the first of them, with file, line, reasons and the text as delivered."""
+
+    run_id: str
+    files: tuple[Mapping[str, Any], ...]
+    reasons: Mapping[str, int]
+    quarantined_rows: int
+    held_rows: int
+    rows: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One object of the quarantine, and the file that it becomes."""
+
+    key: str
+    size: int
+    to: Path
+
+
+def look(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
+    """Raises NotFoundError for a run that is not there, or that nobody has validated."""
+    from chalice_app.chalicelib.landing import RunKeys
+
+    keys = RunKeys(run_id)
+    verdict = pipeline.documents.read(keys.verdict)
+    if verdict is None:
+        find(pipeline, run_id)
+        raise NotFoundError(
+            f"{run_id} has no verdict: it validates nothing, has not got there yet, or has "
+            f"crashed before; see `shopkpi show {run_id}`"
+        )
+    rejected = [file for file in verdict["files"] if file["status"] != "accepted"]
+    reasons: Counter[str] = Counter()
+    for file in verdict["files"]:
+        reasons.update(file["reasons"])
+    return Quarantine(
+        run_id=run_id,
+        files=tuple(
+            {
+                **{name: file[name] for name in ("name", "dataset", "status", "reason", "detail")},
+                "key": keys.quarantined_file(file["name"])
+                if file["status"] == "rejected"
+                else None,
+            }
+            for file in rejected
+        ),
+        reasons=dict(reasons.most_common()),
+        quarantined_rows=verdict["totals"]["quarantined_rows"],
+        held_rows=verdict["totals"]["held_rows"],
+        rows=tuple(islice(_rows(pipeline, verdict.get("quarantined_rows")), limit)),
+    )
+
+
+def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
+    """Yield the bad rows as they stream in: there may be millions."""
+    import codecs
+
+    if key is None:
+        return
+    body = pipeline.client("s3").get_object(Bucket=pipeline.settings.bucket, Key=key)["Body"]
+    lines = codecs.getreader("utf-8")(body)
+    for row in csv.DictReader(lines):
+        yield {**row, "line": int(row["line"]), "reasons": row["reasons"].split(";")}
+    body.close()
+
+
+def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]:
+    """Return what lies in quarantine of the run and where in ``folder`` it would go.
+
+    Raises UsageError for a folder that holds other things, NotFoundError when there is nothing.
+    """
+    target = folder / run_id
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--download {folder}: it is a file; name a folder")
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"--download {folder}: {target} is there already; name another folder")
+    prefix = f"quarantine/{run_id}/"
+    pages = (
+        pipeline.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=pipeline.settings.bucket, Prefix=prefix)
+    )
+    found = [
+        Download(key=item["Key"], size=item["Size"], to=target / item["Key"].removeprefix(prefix))
+        for page in pages
+        for item in page.get("Contents", [])
+    ]
+    if not found:
+        raise NotFoundError(f"{run_id} has put nothing into quarantine")
+    root = target.resolve()
+    for item in found:
+        # A file's name is a shop's own, and may not lead out of the folder.
+        if not item.to.resolve().is_relative_to(root):
+            raise UsageError(f"{item.key}: its name leads out of {folder}; fetch it by hand")
+    return found
+
+
+def download(pipeline: "Pipeline", items: list[Download], screen: Screen) -> None:
+    with screen.progress() as progress:
+        bar = progress.add_task("downloading", total=sum(item.size for item in items))
+        for item in items:
+            item.to.parent.mkdir(parents=True, exist_ok=True)
+            pipeline.client("s3").download_file(
+                pipeline.settings.bucket,
+                item.key,
+                str(item.to),
+                Callback=lambda count: progress.advance(bar, count),
+            )
+
+
+def draw(found: Quarantine) -> list[Any]:
+    parts: list[Any] = []
+    if found.files:
+        parts.append(
+            table(
+                "files that were not taken",
+                {"file": "left", "status": "left", "reason": "left", "detail": "left"},
+                ((f["name"], f["status"], f["reason"], f["detail"] or "") for f in found.files),
+            )
+        )
+    if found.reasons:
+        parts.append(
+            table(
+                f"{found.quarantined_rows:,} rows in quarantine, {found.held_rows:,} held back",
+                {"reason": "left", "rows": "right"},
+                ((reason, f"{count:,}") for reason, count in found.reasons.items()),
+            )
+        )
+    if found.rows:
+        parts.append(
+            table(
+                f"the first {len(found.rows)} of them",
+                {"file": "left", "line": "right", "reasons": "left", "as delivered": "left"},
+                (
+                    (row["file"], row["line"], ", ".join(row["reasons"]), _beginning(row["raw"]))
+                    for row in found.rows
+                ),
+            )
+        )
+    if not parts:
+        parts.append(f"run {found.run_id} has put nothing into quarantine")
+    else:
+        parts.append(f"all of it: shopkpi quarantine {found.run_id} --download DIR")
+    return parts
+
+
+def draw_downloads(items: list[Download], *, dry_run: bool) -> list[Any]:
+    verb = "would bring" if dry_run else "brought"
+    size = sum(item.size for item in items)
+    return [f"{verb} {len(items)} files, {size:,} bytes:", *(f"  {item.to}" for item in items)]
+
+
+def _beginning(raw: str) -> str:
+    text = raw.replace("\n", "⏎")
+    return text if len(text) <= _SHOWN_RAW else f"{text[:_SHOWN_RAW]}…"

@@ -1,0 +1,227 @@
+"""What the pipeline is doing now: files waiting, the lock, the runs that go on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from .screen import table
+from .times import ago, duration
+
+if TYPE_CHECKING:
+    from chalice_app.chalicelib.settings import Settings
+    from chalice_app.chalicelib.trigger import Counts
+
+    from .pipeline import Pipeline
+
+
+_ENDED: Final = {
+    "SUCCEEDED": "has succeeded",
+    "FAILED": "has failed",
+    "TIMED_OUT": "has timed out",
+    "ABORTED": "has been stopped",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A dataset's files in the landing folder, and how many a batch needs."""
+
+    dataset: str
+    waiting: int
+    needed: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockState:
+    """Who has the lock. ``verdict``: running, starting (within its grace) or dead."""
+
+    run_id: str
+    owner: str
+    acquired_at: datetime
+    expires_at: datetime
+    execution: str | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Going:
+    """A run that goes on, and the state that it is in."""
+
+    run_id: str
+    started_at: datetime
+    state: str
+    seconds_in_state: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    at: datetime
+    stage: str
+    bucket: str
+    files: tuple[Missing, ...]
+    unrecognised: tuple[str, ...]
+    oldest_at: datetime | None
+    starts: str
+    lock: LockState | None
+    running: tuple[Going, ...]
+
+
+def look(pipeline: "Pipeline") -> Status:
+    """Look at the landing folder, the lock and the state machine; change nothing."""
+    from chalice_app.chalicelib.trigger import Counts, products_accepted
+
+    settings, now = pipeline.trigger_settings, pipeline.now()
+    listing = pipeline.incoming.list()
+    counts = Counts.of(listing.files)
+    known = products_accepted(pipeline.documents)
+    oldest = min((file.landed_at for file in listing.files), default=None)
+    lock = look_at_lock(pipeline, now) if listing.has_lock else None
+    return Status(
+        at=now,
+        stage=pipeline.stage,
+        bucket=settings.bucket,
+        files=_missing(counts, settings, products_known=known),
+        unrecognised=listing.unrecognised,
+        oldest_at=oldest,
+        starts=_starts(counts, settings, lock, oldest, now, products_known=known),
+        lock=lock,
+        running=going(pipeline, now),
+    )
+
+
+def look_at_lock(pipeline: "Pipeline", now: datetime) -> LockState | None:
+    lock = pipeline.lock.read()
+    if lock is None:
+        return None
+    execution = pipeline.executions.status(lock.owner)
+    held = lock.is_held(execution, now)
+    return LockState(
+        run_id=lock.run_id,
+        owner=lock.owner,
+        acquired_at=lock.acquired_at,
+        expires_at=lock.expires_at,
+        execution=execution,
+        verdict=("running" if execution else "starting") if held else "dead",
+    )
+
+
+def going(pipeline: "Pipeline", now: datetime) -> tuple[Going, ...]:
+    """Return the executions that run, oldest first."""
+    pages = (
+        pipeline.client("stepfunctions")
+        .get_paginator("list_executions")
+        .paginate(stateMachineArn=pipeline.settings.state_machine_arn, statusFilter="RUNNING")
+    )
+    found = [execution for page in pages for execution in page["executions"]]
+    return tuple(
+        _going(pipeline, execution, now)
+        for execution in sorted(found, key=lambda execution: execution["startDate"])
+    )
+
+
+def _going(pipeline: "Pipeline", execution: Any, now: datetime) -> Going:
+    run_id, state, entered = execution["name"], "", execution["startDate"]
+    for event in pipeline.executions.history(run_id):
+        if "stateEnteredEventDetails" in event:
+            state, entered = event["stateEnteredEventDetails"]["name"], event["timestamp"]
+    return Going(
+        run_id=run_id,
+        started_at=execution["startDate"],
+        state=state,
+        seconds_in_state=round(max(0.0, (now - entered).total_seconds()), 1),
+    )
+
+
+def _missing(
+    counts: "Counts", settings: "Settings", *, products_known: bool
+) -> tuple[Missing, ...]:
+    needed = {
+        "orders": (counts.orders, settings.min_order_files),
+        "order_items": (counts.items, settings.min_item_files),
+        # A products file that an earlier run has accepted counts for ever.
+        "products": (counts.products, 0 if products_known else settings.min_product_files),
+    }
+    return tuple(
+        Missing(dataset=name, waiting=there, needed=least, missing=max(0, least - there))
+        for name, (there, least) in needed.items()
+    )
+
+
+def _starts(
+    counts: "Counts",
+    settings: "Settings",
+    lock: LockState | None,
+    oldest: datetime | None,
+    now: datetime,
+    *,
+    products_known: bool,
+) -> str:
+    """Say what happens next with the files that wait."""
+    if oldest is None:
+        return "nothing waits"
+    if lock is not None and lock.verdict != "dead":
+        return f"they wait for the end of run {lock.run_id}, or belong to it"
+    if counts.meet(settings, products_known=products_known):
+        return "enough for a batch: the next upload or look (every 5 minutes) starts it"
+    due = oldest + settings.force_after
+    if due <= now:
+        return "late: the next look (every 5 minutes) starts what there is"
+    return f"too few for a batch; what there is starts in {duration(due - now)}"
+
+
+def draw(status: Status) -> list[Any]:
+    parts: list[Any] = [
+        table(
+            f"{status.bucket}: files waiting",
+            {"dataset": "left", "waiting": "right", "a batch needs": "right", "missing": "right"},
+            (
+                (file.dataset, file.waiting, file.needed or "none more", file.missing or "")
+                for file in status.files
+            ),
+            caption=status.starts
+            + (
+                f"; the oldest landed {ago(status.oldest_at, status.at)}"
+                if status.oldest_at
+                else ""
+            ),
+        )
+    ]
+    if status.unrecognised:
+        parts.append(
+            f"{len(status.unrecognised)} files with unknown names stay where they are: "
+            f"{', '.join(status.unrecognised[:5])}"
+        )
+    parts.append(f"lock: {describe_lock(status.lock, status.at)}")
+    parts += [
+        f"running: {run.run_id}, in {run.state or 'its start'} for "
+        f"{duration(timedelta(seconds=run.seconds_in_state))}, started "
+        f"{ago(run.started_at, status.at)}"
+        for run in status.running
+    ]
+    if not status.running:
+        parts.append("running: nothing")
+    return parts
+
+
+def _caption(status: Status) -> Iterator[str]:
+    yield status.starts
+    if status.oldest_at is not None:
+        yield f"the oldest landed {ago(status.oldest_at, status.at)}"
+
+
+def describe_lock(lock: LockState | None, now: datetime) -> str:
+    if lock is None:
+        return "free"
+    if not lock.owner:
+        return "dead: the object is not a lock's; free it with `shopkpi unlock`"
+    taken = f"taken {ago(lock.acquired_at, now)} by run {lock.run_id}"
+    match lock.verdict:
+        case "running":
+            return f"{taken}, which runs"
+        case "starting":
+            return f"{taken}, which may still start, for {duration(lock.expires_at - now)} more"
+        case _:
+            ended = _ENDED.get(lock.execution or "", "was never started")
+            return f"dead: {taken}, which {ended}; free it with `shopkpi unlock`"
