@@ -61,7 +61,7 @@ def settings_read_by(package: str) -> set[str]:
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 constants = node.args if name in READERS else []
-            elif isinstance(node, ast.Subscript):
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
                 constants = [node.slice]
             found |= {
                 c.value
