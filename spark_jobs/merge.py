@@ -165,7 +165,14 @@ def _find_homes(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> frozen
     connection.execute(_CONCERNED)
     ids = _all(connection, "FROM concerned ORDER BY order_id")
     candidates = [file for file in base.files("orders") if _may_hold(file, ids)]
-    _load(connection, "candidates", "orders", base.fetch("orders", candidates))
+    _load(
+        connection,
+        "candidates",
+        "orders",
+        base.fetch("orders", candidates),
+        # Where ids do not grow with time, every file is a candidate.
+        only="SEMI JOIN concerned USING (order_id)",
+    )
     connection.execute(_HOMES_BEFORE)
     connection.execute(_HOMES)
     dates = frozenset(
@@ -257,6 +264,7 @@ def _load(
     paths: Iterable[Path],
     *,
     extra: str = "",
+    only: str = "",
 ) -> None:
     """Create ``name`` with the columns of a ledger table and the rows of its Parquet files.
 
@@ -269,7 +277,7 @@ def _load(
     for column in filter(None, extra.split(", ")):
         connection.execute(f"ALTER TABLE {name} ADD COLUMN {column}")
     if found := list(paths):
-        connection.execute(f"INSERT INTO {name} BY NAME FROM {_parquet(table, found)}")
+        connection.execute(f"INSERT INTO {name} BY NAME FROM {_parquet(table, found)} {only}")
 
 
 def _parquet(table: TableName, paths: Iterable[Path]) -> str:
@@ -355,13 +363,13 @@ _CONCERNED: Final = """
     """
 _HOMES_BEFORE: Final = """
     CREATE TEMP TABLE homes_before AS
-        SELECT DISTINCT order_id, order_date FROM candidates SEMI JOIN concerned USING (order_id)
+        SELECT DISTINCT order_id, order_date FROM candidates
     """
 _HOMES: Final = """
     CREATE TEMP TABLE homes AS
         SELECT order_id, stated_date AS order_date
         FROM (SELECT order_id, stated_date, file, line
-              FROM candidates SEMI JOIN concerned USING (order_id)
+              FROM candidates
               UNION ALL SELECT order_id, stated_date, file, line FROM new_orders) AS o
         JOIN contents AS c ON (c.dataset, c.file) = ('orders', o.file)
         QUALIFY row_number() OVER (PARTITION BY order_id ORDER BY _file DESC, line DESC) = 1
