@@ -16,7 +16,7 @@ from . import demo
 from .cloud import LocalCloud, StartError
 from .containers import Containers, RuntimeMissingError
 from .ecs_processes import PROJECT_ROOT
-from .provision import CLUSTER, provision
+from .provision import CLUSTER, Stack, provision
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,22 +51,28 @@ def _serve(
     shutil.rmtree(home, ignore_errors=True)
     with LocalCloud.start(home, time_scale=time_scale, port=port, containers=containers) as cloud:
         stack = provision(demo.plan(engine, time_scale), cloud)
-        for name, value in cloud.environment.items():
-            print(f"export {name}={value}")
-        print(
-            f"""
-# In a shell with these variables:
+        with cloud.announced() as environment:
+            _invite(cloud, stack, environment)
+            cloud.wait()
+    return 0
+
+
+def _invite(cloud: LocalCloud, stack: Stack, environment: Path) -> None:
+    for name, value in cloud.environment.items():
+        print(f"export {name}={value}")
+    print(
+        f"""
+# In a shell with these variables (source {environment}):
 aws s3 cp samples/incoming s3://{stack.bucket}/incoming/ --recursive
 aws stepfunctions list-executions --state-machine-arn {stack.state_machine_arn}
 aws dynamodb scan --table-name OrderKPIs
 aws ecs list-tasks --cluster {CLUSTER}
 aws sqs receive-message --queue-url {stack.messages_url}
 
-# Logs: {home}/server.log and {home}/tasks/. Ctrl-C ends it.""",
-            flush=True,
-        )
-        cloud.wait()
-    return 0
+# In any shell: shopkpi status --local
+# Logs: {cloud.home}/server.log and {cloud.home}/tasks/. Ctrl-C ends it.""",
+        flush=True,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

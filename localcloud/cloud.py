@@ -2,9 +2,12 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +90,20 @@ class LocalCloud:
         """Return a session for this AWS. boto3 reads the endpoint from the environment."""
         os.environ.update(self.environment)
         return boto3.Session(region_name=self.region)
+
+    @contextmanager
+    def announced(self) -> Iterator[Path]:
+        """Leave ``home``/environment while this goes on: for ``source`` and ``shopkpi --local``."""
+        path = self.home / "environment"
+        variables = {**self.environment, "LOCALCLOUD_HOME": str(self.home.resolve())}
+        path.write_text(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()),
+            encoding="utf-8",
+        )
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def wait(self) -> None:
         """Return when the server has ended by itself."""

@@ -28,7 +28,9 @@ from .pipeline import Pipeline, Place
 from .screen import Screen
 from .times import parse_range
 
-_EPILOG: Final = "Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items())
+_EPILOG: Final = "\b\nExit codes:\n" + "\n".join(
+    f"{code:>5} {text}" for code, text in EXIT_CODES.items()
+)
 
 app = typer.Typer(
     name="shopkpi",
@@ -37,7 +39,6 @@ app = typer.Typer(
     "`make localcloud` keeps running. Data goes to standard output, everything else to standard "
     "error. Times are UTC.",
     epilog=_EPILOG,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -306,8 +307,7 @@ def _start(at: Operator, order: start.Order, *, wait: bool, dry_run: bool) -> in
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; every error is one line on standard error."""
-    # typer takes no None here for "what the shell gave".
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         return int(app(args=arguments, prog_name="shopkpi", standalone_mode=False) or Exit.DONE)
     except OperatorError as error:

@@ -7,6 +7,7 @@ the first question: ``--help`` and completion of commands do without.
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -311,9 +312,11 @@ def _environment_file(folder: Path) -> Path:
 def _exports(file: Path) -> dict[str, str]:
     """Read lines of ``export NAME=value``."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    found = dict(
-        line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export ")
-    )
+    exports = (line.removeprefix("export ") for line in lines if line.startswith("export "))
+    found = {
+        name: "".join(shlex.split(value))
+        for name, _, value in (export.partition("=") for export in exports)
+    }
     if missing := _NEEDED - set(found):
         raise NotDeployedError(
             f"{file}: {sorted(missing)[0]} is not in it: start `make localcloud` again"

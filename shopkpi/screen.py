@@ -30,9 +30,12 @@ class Screen:
         if self.as_json:
             self.show_json(data)
             return
+        from rich.text import Text
+
         console = self.out()
         for picture in pictures:
-            console.print(picture)
+            # What is no table is not cut into lines: people copy commands from it.
+            console.print(picture, soft_wrap=isinstance(picture, (str, Text)), markup=False)
 
     def show_json(self, data: Any) -> None:
         print(to_json(data))
