@@ -162,8 +162,14 @@ def _output(namespace: str, name: str, rows: int | None = None) -> dict[str, Any
 
 
 def _ledger_tables(run: Run) -> dict[str, DatasetName]:
-    """Return the names of the ledger's tables in the bucket; a rebuild gives it a new root."""
-    root = str((run.published or {}).get("ledger") or "ledger").rstrip("/")
+    """Return the ledger's tables by their names in the bucket.
+
+    Only the transformer knows which ledger is in use, so START has none: the event of a run's
+    end adds them.
+    """
+    root = (run.published or {}).get("ledger")
+    if root is None:
+        return {}
     return {f"{root}/{table}": dataset for table, dataset in _LEDGER_TABLES.items()}
 
 

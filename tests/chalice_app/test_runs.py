@@ -386,6 +386,11 @@ def test_the_inputs_of_a_run_are_the_versions_it_claimed_with_their_rows(pipelin
     pipeline.settlement.finish(run_id)
     start, end = event(pipeline, run_id, "start"), event(pipeline, run_id, "end")
     assert start["run"]["runId"] == end["run"]["runId"]
+    # Which ledger it is, only the transformer says.
+    assert [found["name"] for found in start["outputs"]] == [
+        "table/CategoryKPIs",
+        "table/OrderKPIs",
+    ]
     assert [found["name"] for found in end["inputs"]] == [
         file.key for file in pipeline.manifest(run_id).files
     ]
