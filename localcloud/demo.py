@@ -132,10 +132,10 @@ class Shop:
                 )
         return found
 
-    def download(self, prefix: str, folder: Path) -> int:
+    def download(self, prefix: str, folder: Path, suffix: str = "") -> int:
         """Copy the objects below a prefix into a folder; return how many there were."""
         s3, count = self.session.client("s3"), 0
-        for key in self.keys(prefix):
+        for key in [key for key in self.keys(prefix) if key.endswith(suffix)]:
             path = folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(self.stack.bucket, key, str(path))
@@ -252,7 +252,12 @@ def _show_results(
     for message in shop.messages():
         screen.rule("message to the topic's subscribers")
         screen.print(message, soft_wrap=True, markup=False)
-    if shop.download("data_docs/", home):
+    # What the pages link to comes along; accepted rows, by far the most, do not.
+    for prefix, suffix in (("data_docs/", ""), ("quarantine/", ""), ("runs/", ".json")):
+        shop.download(prefix, home, suffix)
+    if shop.download("dashboard/", home):
+        screen.print(f"Dashboard: {(home / 'dashboard/index.html').as_uri()}", soft_wrap=True)
+    if (home / "data_docs").exists():
         screen.print(f"Data Docs: {(home / 'data_docs/index.html').as_uri()}", soft_wrap=True)
     _show_times(runs, first_upload, screen)
 

@@ -8,8 +8,8 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5]];
 const SHOWN_CATEGORIES = 20;
 const SHOWN_RUNS = 10;
 const SHOWN_LINES = 5;
-// Beyond it a second line, a week late, only blurs the first.
-const LONGEST_WITH_WEEK_BEFORE = 120;
+// More days than these are drawn as weeks: the weekend's ups and downs would hide everything else.
+const MOST_DAYS = 120;
 
 const $ = (id) => document.getElementById(id);
 
@@ -68,6 +68,7 @@ const isoOf = (day) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
 const utc = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
 const longDate = utc({ weekday: "short", day: "numeric", month: "long", year: "numeric" });
 const shortDate = utc({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const dayDate = utc({ weekday: "short", day: "numeric", month: "short" });
 const plainDate = utc({ day: "numeric", month: "long", year: "numeric" });
 const axisDay = utc({ day: "numeric", month: "short" });
 const axisMonth = utc({ month: "short", year: "numeric" });
@@ -150,31 +151,45 @@ const charts = new Map(); // the element that holds them → its charts
 let printing = false;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** What a chart has a point for: each day shown, or each whole week, with its places in the columns. */
+function points() {
+  const { from, to } = state;
+  const size = weekly() ? 7 : 1;
+  const made = [];
+  for (let last = to; last - size + 1 >= from; last -= size) {
+    made.unshift({ day: last, among: places(last - size + 1, last), before: places(last - 7, last - 7) });
+  }
+  return made;
+}
+
+const weekly = () => state.to - state.from >= MOST_DAYS;
+const nameOf = (point) => (weekly() ? `week to ${shown(shortDate, point.day)}` : shown(dayDate, point.day));
+
 /**
- * A line chart that arrow keys read out, as a slider over its days does.
- * lines: [{label, line, dash, fill, values: [Number|null], text: (place in days) => String}]
+ * A line chart that arrow keys read out, as a slider over its points does.
+ * lines: [{label, line, dash, fill, values: [Number|null], text: (place in points) => String}]
  */
-function chart(title, days, lines, { format, height = 170, sync = null }) {
+function chart(title, points, lines, { format, height = 170, sync = null }) {
   const readout = el("span", { className: "readout" });
   const plot = el("div", { className: "plot", tabIndex: 0, role: "slider" });
   plot.style.minHeight = `${height}px`;
-  plot.setAttribute("aria-label", `${title}, by day`);
+  plot.setAttribute("aria-label", `${title}, ${weekly() ? "by week" : "by day"}`);
   plot.setAttribute("aria-valuemin", 0);
-  plot.setAttribute("aria-valuemax", days.length - 1);
+  plot.setAttribute("aria-valuemax", points.length - 1);
   const figure = el("figure", {}, el("figcaption", {}, el("span", { className: "title" }, title), readout), plot);
 
-  let place = days.length - 1;
+  let place = points.length - 1;
   const tell = (next) => {
     place = next;
     const values = lines.map((line) => (lines.length > 1 ? `${line.label} ` : "") + line.text(place));
-    const text = `${shown(shortDate, days[place])}: ${values.join(", ")}`;
+    const text = `${nameOf(points[place])}: ${values.join(", ")}`;
     plot.setAttribute("aria-valuenow", place);
     plot.setAttribute("aria-valuetext", text);
-    readout.textContent = lines.length > 2 ? shown(shortDate, days[place]) : text;
-    figure.dispatchEvent(new CustomEvent("day", { detail: place }));
+    readout.textContent = lines.length > 2 ? nameOf(points[place]) : text;
+    figure.dispatchEvent(new CustomEvent("point", { detail: place }));
   };
 
-  const few = days.length <= 45;
+  const few = points.length <= 45;
   const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const options = {
     width: 320,
@@ -188,7 +203,7 @@ function chart(title, days, lines, { format, height = 170, sync = null }) {
       y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] },
     },
     axes: [
-      { ...axis, size: 28, space: 64, incrs: [1, 2, 7, 14, 30, 60, 90, 180, 365, 730].map((n) => n * DAY), grid: { show: false }, values: (_, splits) => splits.map((seconds) => shown(days.length > 200 ? axisMonth : axisDay, Math.round(seconds / DAY))) },
+      { ...axis, size: 28, space: 64, incrs: [1, 2, 7, 14, 30, 60, 90, 180, 365, 730].map((n) => n * DAY), grid: { show: false }, values: (_, splits) => splits.map((seconds) => shown(weekly() ? axisMonth : axisDay, Math.round(seconds / DAY))) },
       { ...axis, size: 54, space: 34, values: (_, splits) => splits.map(format) },
     ],
     series: [
@@ -197,13 +212,13 @@ function chart(title, days, lines, { format, height = 170, sync = null }) {
     ],
     hooks: { setCursor: [(u) => Number.isInteger(u.cursor.idx) && u.cursor.idx !== place && tell(u.cursor.idx)] },
   };
-  const drawn = new uPlot(options, [days.map((day) => day * DAY), ...lines.map((line) => line.values)], plot);
+  const drawn = new uPlot(options, [points.map((point) => point.day * DAY), ...lines.map((line) => line.values)], plot);
   plot.addEventListener("keydown", (event) => {
-    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 7, PageDown: -7, Home: -days.length, End: days.length };
+    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 7, PageDown: -7, Home: -points.length, End: points.length };
     if (!(event.key in steps)) return;
     event.preventDefault();
-    const next = Math.min(Math.max(place + steps[event.key], 0), days.length - 1);
-    drawn.setCursor({ left: drawn.valToPos(days[next] * DAY, "x"), top: 10 });
+    const next = Math.min(Math.max(place + steps[event.key], 0), points.length - 1);
+    drawn.setCursor({ left: drawn.valToPos(points[next].day * DAY, "x"), top: 10 });
     tell(next);
   });
   tell(place);
@@ -260,21 +275,19 @@ function stroke(name, dash = [], width = 2) {
   return svg;
 }
 
-/** The day's line and, over a time that shows it, the one of a week before. */
-function withWeekBefore(days, column, text, toNumber) {
-  const value = (day) => (placeOf.has(day) ? column(placeOf.get(day)) : null);
-  const numbers = (back) => days.map((day) => toNumber(value(day - back)));
-  const texts = (back) => (n) => (value(days[n] - back) === null ? "–" : text(value(days[n] - back)));
-  const lines = [{ label: "", line: "--line-1", fill: true, values: numbers(0), text: texts(0) }];
-  if (days.length <= LONGEST_WITH_WEEK_BEFORE) {
-    lines.push({ label: "week before", line: "--before", dash: [4, 4], width: 1.5, values: numbers(7), text: texts(7) });
-  }
-  return lines;
+/** The line of the days and that of a week before, or that of the weeks; null where nothing is. */
+function withWeekBefore(drawn, value, text, toNumber) {
+  const line = (label, places) => {
+    const values = drawn.map((point) => (places(point).length ? value(places(point)) : null));
+    return { label, values: values.map(toNumber), text: (n) => (values[n] === null ? "–" : text(values[n])) };
+  };
+  const now = { ...line("", (point) => point.among), line: "--line-1", fill: true };
+  if (weekly()) return [now];
+  return [now, { ...line("week before", (point) => point.before), line: "--before", dash: [4, 4], width: 1.5 }];
 }
 
 const inUnits = (cents) => (cents === null ? null : Number(cents) / 100);
 const asIs = (value) => value;
-const range = () => Array.from({ length: state.to - state.from + 1 }, (_, n) => state.from + n);
 
 /* ---------- tables ---------- */
 
@@ -351,23 +364,25 @@ function showWeek() {
   );
 }
 
-function dayLegend(days) {
-  if (days.length > LONGEST_WITH_WEEK_BEFORE) return [];
+function dayLegend() {
+  if (weekly()) return ["A point is the seven days up to it."];
   return [el("span", {}, stroke("--line-1"), "the day"), el("span", {}, stroke("--before", [4, 4], 1.5), "the same weekday a week before")];
 }
 
 function showDays() {
-  const days = range();
-  const daily = data.daily;
-  const one = (name) => (n) => daily[name][n];
-  const returnRate = (n) => rate(daily.returned_orders[n], daily.total_orders[n]);
-  $("days-legend").replaceChildren(...dayLegend(days));
-  const shared = { sync: "days" };
+  const drawn = points();
+  const { daily, zero } = data;
+  const total = (name, none) => (among) => at(daily[name], among, none);
+  const returnRate = (among) => rate(at(daily.returned_orders, among), at(daily.total_orders, among));
+  const customers = (among) => at(daily.unique_customers, among) / among.length;
+  const asMean = (value) => (weekly() ? oneDecimal : grouped).format(value);
+  const options = { sync: "days", format: (v) => compact.format(v) };
+  $("days-legend").replaceChildren(...dayLegend());
   putCharts($("day-charts"), [
-    chart("Revenue", days, withWeekBefore(days, one("total_revenue"), money, inUnits), { ...shared, format: (v) => compact.format(v) }),
-    chart("Orders", days, withWeekBefore(days, one("total_orders"), count, asIs), { ...shared, format: (v) => compact.format(v) }),
-    chart("Return rate", days, withWeekBefore(days, returnRate, percent, inUnits), { ...shared, format: (v) => `${compact.format(v)} %` }),
-    chart("Customers", days, withWeekBefore(days, one("unique_customers"), count, asIs), { ...shared, format: (v) => compact.format(v) }),
+    chart("Revenue", drawn, withWeekBefore(drawn, total("total_revenue", zero), money, inUnits), options),
+    chart("Orders", drawn, withWeekBefore(drawn, total("total_orders", 0), count, asIs), options),
+    chart("Return rate", drawn, withWeekBefore(drawn, returnRate, percent, inUnits), { ...options, format: (v) => `${compact.format(v)} %` }),
+    chart(weekly() ? "Customers a day" : "Customers", drawn, withWeekBefore(drawn, customers, asMean, asIs), options),
   ]);
   onOpening($("day-table"), () => {
     const before = (n) => placeOf.get(data.days[n] - 7);
@@ -378,7 +393,7 @@ function showDays() {
       { name: "Net revenue", number: true, cell: (n) => money(daily.net_revenue[n]) },
       { name: "Orders", number: true, cell: (n) => count(daily.total_orders[n]) },
       { name: "Returned", number: true, cell: (n) => count(daily.returned_orders[n]) },
-      { name: "Return rate", number: true, cell: (n) => percent(returnRate(n)) },
+      { name: "Return rate", number: true, cell: (n) => percent(returnRate([n])) },
       { name: "Items sold", number: true, cell: (n) => count(daily.total_items_sold[n]) },
       { name: "Customers", number: true, cell: (n) => count(daily.unique_customers[n]) },
     ], places(state.from, state.to).reverse());
@@ -480,10 +495,10 @@ function panel(title, close, ...parts) {
 }
 
 function showCategory({ name, n, revenue, orders, returned, rank, week, weekBefore }) {
-  const days = range();
-  const { category } = data;
-  const has = (column) => (k) => (category.order_count[n][k] ? column(k) : null);
-  const returnRate = has((k) => rate(category.returned_orders[n][k], category.order_count[n][k]));
+  const drawn = points();
+  const { category, zero } = data;
+  const total = (column, none) => (among) => (at(category.order_count[n], among) ? at(category[column][n], among, none) : null);
+  const returnRate = (among) => rate(at(category.returned_orders[n], among), at(category.order_count[n], among));
   const figures = el("div", { className: "charts" });
   const numbers = el("details", { className: "numbers" }, el("summary", {}, "These charts as a table"));
   const back = el("button", { type: "button", className: "on-screen", onclick: () => choose(name) }, "All categories");
@@ -494,13 +509,14 @@ function showCategory({ name, n, revenue, orders, returned, rank, week, weekBefo
       tile("Orders", count(orders), null, `${count(returned)} returned`),
       tile("Return rate", percent(rate(returned, orders)), null, ""),
       tile("Revenue, last seven days", money(week), change(week, weekBefore), weekBefore === null ? null : ` from ${money(weekBefore)}`)),
-    el("p", { className: "legend" }, ...dayLegend(days)),
+    el("p", { className: "legend" }, ...dayLegend()),
     figures, numbers,
   );
+  const options = { sync: "category", format: (v) => compact.format(v) };
   putCharts(figures, [
-    chart(`Revenue of ${name}`, days, withWeekBefore(days, has((k) => category.daily_revenue[n][k]), money, inUnits), { format: (v) => compact.format(v), sync: "category" }),
-    chart(`Orders with ${name}`, days, withWeekBefore(days, has((k) => category.order_count[n][k]), count, asIs), { format: (v) => compact.format(v), height: 130, sync: "category" }),
-    chart(`Return rate of ${name}`, days, withWeekBefore(days, returnRate, percent, inUnits), { format: (v) => `${compact.format(v)} %`, height: 130, sync: "category" }),
+    chart(`Revenue of ${name}`, drawn, withWeekBefore(drawn, total("daily_revenue", zero), money, inUnits), options),
+    chart(`Orders with ${name}`, drawn, withWeekBefore(drawn, total("order_count", 0), count, asIs), { ...options, height: 130 }),
+    chart(`Return rate of ${name}`, drawn, withWeekBefore(drawn, returnRate, percent, inUnits), { ...options, height: 130, format: (v) => `${compact.format(v)} %` }),
   ]);
   onOpening(numbers, () => table(`CategoryKPIs of ${name}, the latest date first`, [
     { name: "Date", head: true, cell: (k) => data.dates[k] },
@@ -508,28 +524,26 @@ function showCategory({ name, n, revenue, orders, returned, rank, week, weekBefo
     { name: "Average order value", number: true, cell: (k) => money(category.avg_order_value[n][k]) },
     { name: "Orders", number: true, cell: (k) => count(category.order_count[n][k]) },
     { name: "Returned", number: true, cell: (k) => count(category.returned_orders[n][k]) },
-    { name: "Return rate", number: true, cell: (k) => percent(returnRate(k)) },
+    { name: "Return rate", number: true, cell: (k) => percent(returnRate([k])) },
   ], places(state.from, state.to).filter((k) => category.order_count[n][k]).reverse()));
 }
 
 function showLargest(entries) {
-  const days = range();
-  const { category } = data;
-  const value = (n, day) => (placeOf.has(day) && category.order_count[n][placeOf.get(day)] ? category.daily_revenue[n][placeOf.get(day)] : null);
+  const drawn = points();
+  const { category, zero } = data;
   const figures = el("div", { className: "charts" });
   const numbers = el("details", { className: "numbers" }, el("summary", {}, "This chart as a table"));
   const values = entries.map(() => el("span"));
-  const legend = el("p", { className: "legend" }, ...entries.map((entry, k) => el("span", {}, stroke(LINES[k], DASHES[k]), `${entry.name} `, values[k])));
-  panel(entries.length > 1 ? `The ${entries.length} largest over time` : "Over time", null, figures, legend, numbers);
-  const lines = entries.map((entry, k) => ({
-    label: entry.name, line: LINES[k], dash: DASHES[k],
-    values: days.map((day) => inUnits(value(entry.n, day))),
-    text: (place) => (value(entry.n, days[place]) === null ? "–" : money(value(entry.n, days[place]))),
-  }));
-  const made = chart("Revenue", days, lines, { format: (v) => compact.format(v), height: 280 });
+  const legend = entries.map((entry, k) => el("span", {}, stroke(LINES[k], DASHES[k]), `${entry.name} `, values[k]));
+  panel(entries.length > 1 ? `The ${entries.length} largest over time` : "Over time", null, figures, el("p", { className: "legend" }, ...legend), numbers);
+  const lines = entries.map(({ name, n }, k) => {
+    const sums = drawn.map(({ among }) => (at(category.order_count[n], among) ? at(category.daily_revenue[n], among, zero) : null));
+    return { label: name, line: LINES[k], dash: DASHES[k], values: sums.map(inUnits), text: (place) => (sums[place] === null ? "–" : money(sums[place])) };
+  });
+  const made = chart("Revenue", drawn, lines, { format: (v) => compact.format(v), height: 280 });
   const tell = (place) => lines.forEach((line, k) => { values[k].textContent = line.text(place); });
-  made.figure.addEventListener("day", (event) => tell(event.detail));
-  tell(days.length - 1);
+  made.figure.addEventListener("point", (event) => tell(event.detail));
+  tell(drawn.length - 1);
   putCharts(figures, [made]);
   onOpening(numbers, () => table("Revenue by category, the latest date first", [
     { name: "Date", head: true, cell: (k) => data.dates[k] },
