@@ -340,17 +340,19 @@ _KNOWN_FROM: Final = """
     SELECT DISTINCT known.run_id FROM known_files AS known
     SEMI JOIN delivered_files USING (dataset, sha256, name, landed_at) ORDER BY ALL
     """
+# A shop that sends all its products every day has millions of rows in a year: grouping takes a
+# fifth of what a window over them does.
 _PRODUCTS_BEFORE_AND_AFTER: Final = """
     CREATE TEMP TABLE products_before AS
-        SELECT product_id, category
+        SELECT product_id, arg_max(category, (_file, line)) AS category
         FROM known_products AS p
         JOIN known_contents AS c ON (c.dataset, c.file) = ('products', p.file)
-        QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY _file DESC, line DESC) = 1;
+        GROUP BY product_id;
     CREATE TEMP TABLE products_after AS
-        SELECT product_id, category
+        SELECT product_id, arg_max(category, (_file, line)) AS category
         FROM (FROM known_products UNION ALL BY NAME FROM new_products) AS p
         JOIN contents AS c ON (c.dataset, c.file) = ('products', p.file)
-        QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY _file DESC, line DESC) = 1;
+        GROUP BY product_id;
     CREATE TEMP TABLE recategorised AS
         SELECT product_id FROM products_before AS before JOIN products_after AS after
         USING (product_id) WHERE before.category <> after.category;
@@ -407,7 +409,11 @@ _AS_DELIVERED: Final = """
     CREATE TABLE products AS
         SELECT product_id, category, r.name, price,
                _file, line AS _line, 1 AS _lines, NULL::VARCHAR[] AS _unreadable
-        FROM product_rows AS r JOIN contents AS c ON (c.dataset, c.file) = ('products', r.file);
+        FROM product_rows AS r JOIN contents AS c ON (c.dataset, c.file) = ('products', r.file)
+        WHERE (product_id, (_file, line)) IN (
+            SELECT (product_id, max((_file, line)))
+            FROM product_rows AS r JOIN contents AS c ON (c.dataset, c.file) = ('products', r.file)
+            GROUP BY product_id);
     """
 _REPEATED_NAMES: Final = """
     SELECT count(*) FROM (SELECT name FROM contents WHERE dataset = 'order_items'
