@@ -21,9 +21,6 @@ _SPEC: Final = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEve
 _FACETS: Final = "https://openlineage.io/spec/facets"
 _SCHEMAS: Final = {
     "errorMessage": f"{_FACETS}/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
-    "processing_engine": (
-        f"{_FACETS}/1-1-1/ProcessingEngineRunFacet.json#/$defs/ProcessingEngineRunFacet"
-    ),
     "tags": f"{_FACETS}/1-0-0/TagsRunFacet.json#/$defs/TagsRunFacet",
     "jobType": f"{_FACETS}/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
     "version": (
@@ -88,6 +85,8 @@ def _run_facets(run: Run) -> dict[str, Any]:
     tags = {"run_id": run.run_id}
     if run.manifest is not None:
         tags["task"] = run.manifest.task
+    if run.published is not None and "engine" in run.published:
+        tags["engine"] = run.published["engine"]
     facets = {
         "tags": _facet(
             "tags",
@@ -97,9 +96,6 @@ def _run_facets(run: Run) -> dict[str, Any]:
             ],
         )
     }
-    if run.published is not None and "engine" in run.published:
-        engine = str(run.published["engine"])
-        facets["processing_engine"] = _facet("processing_engine", version=engine, name=engine)
     if run.state in {"FAILED", "TIMED_OUT", "ABORTED"}:
         facets["errorMessage"] = _facet(
             "errorMessage", message=run.cause or run.state, programmingLanguage="Python"

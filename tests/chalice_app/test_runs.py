@@ -12,7 +12,6 @@ from openlineage.client.facet_v2 import (
     error_message_run,
     job_type_job,
     output_statistics_output_dataset,
-    processing_engine_run,
     set_producer,
     tags_run,
 )
@@ -342,10 +341,8 @@ def test_an_event_is_what_openlineages_own_classes_make() -> None:
                     tags=[
                         tags_run.TagsRunFacetFields("run_id", "r", "STEP_FUNCTIONS"),
                         tags_run.TagsRunFacetFields("task", "process", "STEP_FUNCTIONS"),
+                        tags_run.TagsRunFacetFields("engine", "sail", "STEP_FUNCTIONS"),
                     ]
-                ),
-                "processing_engine": processing_engine_run.ProcessingEngineRunFacet(
-                    version="sail", name="sail"
                 ),
                 "errorMessage": error_message_run.ErrorMessageRunFacet(
                     "TransformFiles: killed", "Python"
