@@ -134,7 +134,11 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
 
 @command("status")
 def _status(at: Operator) -> None:
-    """Files waiting and what is missing for a batch, the lock and its owner, runs that go on."""
+    """What waits, who has the lock, what runs.
+
+    Files in the landing folder and how many are missing for a batch; the lock, its owner and
+    whether that is alive; the runs that go on and the states they are in.
+    """
     found = status.look(at.pipeline)
     at.screen.show(found, *status.draw(found))
 
@@ -149,14 +153,20 @@ def _runs(
         typer.Option(metavar="STATE", help=f"Only {', '.join(history.STATES)}."),
     ] = None,
 ) -> None:
-    """The latest runs of the last twelve months, newest first."""
+    """The latest runs, newest first.
+
+    Runs of the last twelve months, with their files, rows, dates and estimated cost.
+    """
     found = history.latest(at.pipeline, limit, history.parse_state(state))
     at.screen.show(found, history.draw_list(found) if found else "no runs yet")
 
 
 @command("show")
 def _show(at: Operator, *, run: RunId) -> None:
-    """One run: its states and how long each took, the verdict on its files, its cost."""
+    """One run in all its detail.
+
+    Its states and how long each took, the verdict on its files, its cost, and why it failed.
+    """
     found = history.show(at.pipeline, run)
     at.screen.show(found, *history.draw(found))
 
@@ -173,7 +183,10 @@ def _quarantine(
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """What a run has put into quarantine: rows and files, with their reasons."""
+    """What a run has put into quarantine.
+
+    Files and rows with all their reasons; --download brings the whole of them.
+    """
     if download is None:
         found = quarantine.look(at.pipeline, run, rows)
         at.screen.show(found, *quarantine.draw(found))
@@ -197,7 +210,11 @@ def _kpis(
     first: From = None,
     last: To = None,
 ) -> None:
-    """KPIs by day: of all orders, or of a category. Without dates, the newest 30 days."""
+    """KPIs by day, of all orders or a category.
+
+    Without dates, 30 days up to the newest that has KPIs. Money and rates are exact decimals;
+    in JSON they are text.
+    """
     start_date, end_date = kpis.choose_dates(at.pipeline, first, last)
     if category is None:
         found = kpis.daily(at.pipeline, start_date, end_date)
@@ -208,7 +225,11 @@ def _kpis(
 
 @command("replay")
 def _replay(at: Operator, *, run: RunId, wait: Wait = False, dry_run: DryRun = False) -> int:
-    """Do once more what a run did: a failed run's files, or a finished run's from processed/."""
+    """Do once more what a run did.
+
+    Of a failed run, its files in the landing folder; of a finished one, those in processed/; of
+    a backfill or rebuild, the same again.
+    """
     return _start(at, start.replay(at.pipeline, run), wait=wait, dry_run=dry_run)
 
 
@@ -221,8 +242,9 @@ def _backfill(
     wait: Wait = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Publish the KPIs of some order dates again, from what the ledger holds.
+    """Publish the KPIs of some dates again.
 
+    They are computed from what the ledger holds, both dates included.
     `python -m spark_jobs.transform --dry-run` shows, item by item, what a run would change.
     """
     dates = parse_range(first, last)
@@ -231,13 +253,19 @@ def _backfill(
 
 @command("rebuild")
 def _rebuild(at: Operator, *, wait: Wait = False, dry_run: DryRun = False) -> int:
-    """Make a fresh ledger of everything in processed/ and publish all KPIs anew."""
+    """Make a fresh ledger, and all KPIs anew.
+
+    It reads every file that was ever processed.
+    """
     return _start(at, start.rebuild(at.pipeline), wait=wait, dry_run=dry_run)
 
 
 @command("unlock")
 def _unlock(at: Operator, *, dry_run: DryRun = False) -> None:
-    """Free a lock whose run is dead; a live one is refused, and whose it is said."""
+    """Free a lock whose run is dead.
+
+    A lock that is alive stays (exit code 6), and you are told whose it is.
+    """
     found = unlock.unlock(at.pipeline, dry_run=dry_run)
     at.screen.show(found, found.text)
 
@@ -249,14 +277,22 @@ def _redrive(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     dry_run: DryRun = False,
 ) -> None:
-    """Give dead letters, events that a function has failed on, to their functions once more."""
+    """Send dead letters back to their functions.
+
+    Dead letters are events that a function has failed on three times. One leaves the queue
+    only once its function has taken the event.
+    """
     done = redrive.redrive(at.pipeline, limit=limit, dry_run=dry_run, screen=at.screen)
     at.screen.show(done, *redrive.draw(done))
 
 
 @command("doctor")
 def _doctor(at: Operator) -> int:
-    """Check settings, permissions, wiring, tables, clock and Java; each problem with its fix."""
+    """Check that everything is in its place.
+
+    Credentials, clock, stack, settings, versioning, what uploads call, functions, schedule,
+    tables, state machine, images, Java, dead letters, lock: each ok, or a problem and its fix.
+    """
     from . import doctor
 
     found = doctor.examine(at.pipeline, at.screen)
@@ -274,7 +310,11 @@ def _logs(
         typer.Option(metavar="SOURCE", help=f"{', '.join(log_lines.SOURCES)}; may be repeated."),
     ] = None,
 ) -> None:
-    """Everything that a run has logged, by time: functions, containers, the state machine."""
+    """Everything that a run has logged.
+
+    Functions, containers and the state machine, by time: from CloudWatch Logs, or from the
+    files of a localcloud on this machine.
+    """
     sources = log_lines.parse_sources(only)
     with at.screen.busy("reading the logs"):
         found = log_lines.collect(at.pipeline, run, sources)
@@ -289,7 +329,10 @@ def _policy(
         bool, typer.Option("--read-only", help="Without what starts, frees and sends back.")
     ] = False,
 ) -> None:
-    """Print the IAM policy that these commands need, for the stage's own resources."""
+    """Print the IAM policy that all this needs.
+
+    It names the stage's own resources, and holds no action that no command uses.
+    """
     at.screen.show_json(policy.document(at.pipeline, read_only=read_only))
 
 

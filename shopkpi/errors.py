@@ -109,15 +109,6 @@ _GONE: Final = frozenset(
         "QueueDoesNotExist",
     }
 )
-# Operations whose permission has another name.
-_ACTIONS: Final = {
-    "ListObjectVersions": "s3:ListBucketVersions",
-    "ListObjectsV2": "s3:ListBucket",
-    "HeadObject": "s3:GetObject",
-    "HeadBucket": "s3:ListBucket",
-    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
-    "Invoke": "lambda:InvokeFunction",
-}
 
 
 def explained(error: Exception, *, stage: str, where: str) -> OperatorError | None:
@@ -194,15 +185,22 @@ def _refused(error: "ClientError", *, stage: str, where: str) -> OperatorError:
 
 def _denied(operation: str, said: str, *, stage: str) -> str:
     """Say who may not do what, and which policy to add it to."""
-    action = re.search(r"perform:? ([a-z0-9-]+:\w+)", said)
+    from .policy import needed_for
+
+    action, sid = needed_for(operation)
+    told = re.search(r"perform:? ([a-z0-9-]+:\w+)", said)
     who = re.search(r"(arn:[\w-]+:(?:iam|sts)::[^ ]+)", said)
     on = re.search(r"on (?:the )?resource:? ([^ ]+)", said)
-    kind = "an explicit deny" if "explicit deny" in said else "no policy allows it"
+    what = f"{told[1] if told else action}{f' on {on[1]}' if on else ''}"
+    if "explicit deny" in said:
+        return (
+            f"{who[1] if who else 'this identity'} may not {what}: a policy denies it, look for "
+            "that in the account's and the organisation's policies"
+        )
+    statement = f"the statement {sid} of the policy" if sid else "the policy"
     return (
-        f"{who[1] if who else 'this identity'} may not "
-        f"{action[1] if action else _ACTIONS.get(operation, operation)}"
-        f"{f' on {on[1]}' if on else ''} ({kind}): attach the policy that "
-        f"`shopkpi policy --stage {stage}` prints"
+        f"{who[1] if who else 'this identity'} may not {what}: have an administrator attach "
+        f"{statement} that `shopkpi policy --stage {stage}` prints"
     )
 
 

@@ -86,7 +86,7 @@ def _letter(message: Any) -> Letter:
         return Letter(
             # Lambda adds the version: …:function:NAME:$LATEST.
             function=context["functionArn"].split(":")[6],
-            failed_at=str(document["timestamp"]),
+            failed_at=str(document.get("timestamp", "")),
             error=f"{response.get('errorType', '')}: {response.get('errorMessage', '')}".strip(": ")
             or str(context.get("condition", "")),
             event=document["requestPayload"],
