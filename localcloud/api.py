@@ -101,7 +101,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://{HOST}:{server.server_address[1]}"
     # The first request opens the connections to AWS, which two threads must not do at a time.
-    with urllib.request.urlopen(f"{url}/kpis/daily"):
+    with urllib.request.urlopen(f"{url}/kpis/daily"):  # noqa: S310 - this very server
         pass
     print(json.dumps({"url": url}), flush=True)
     sys.stdin.read()

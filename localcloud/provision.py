@@ -93,13 +93,20 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
 
 def create_runs_table(dynamodb: "DynamoDBClient", name: str) -> None:
     """Create a table like the template's for run records."""
-    properties = template.load()["Resources"]["PipelineRuns"]["Properties"]
+    _create_table(dynamodb, "PipelineRuns", name)
+
+
+def create_kpi_tables(dynamodb: "DynamoDBClient", *, category_kpis: str, order_kpis: str) -> None:
+    """Create tables like the template's for KPIs."""
+    _create_table(dynamodb, "CategoryKpis", category_kpis)
+    _create_table(dynamodb, "OrderKpis", order_kpis)
+
+
+def _create_table(dynamodb: "DynamoDBClient", resource: str, name: str) -> None:
+    properties = template.load()["Resources"][resource]["Properties"]
+    kept = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb.create_table(
-        TableName=name,
-        AttributeDefinitions=properties["AttributeDefinitions"],
-        KeySchema=properties["KeySchema"],
-        GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
-        BillingMode=properties["BillingMode"],
+        TableName=name, **{key: properties[key] for key in kept if key in properties}
     )
 
 

@@ -197,7 +197,8 @@ class Api:
         run_id = _run_id(encoded)
         record = self._runs.get(run_id)
         if record is not None:
-            document = _document(record, sorted(record))
+            # The month is only the index's.
+            document = _document(record, sorted(set(record) - {"month"}))
         else:
             # A run that waits for another one to end has no record yet.
             execution = self._executions.find(run_id)

@@ -21,6 +21,8 @@ DEFAULT_DAYS: Final = 30
 MAX_LIMIT: Final = 366
 DEFAULT_LIMIT: Final = 100
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# More than a time or the name of an execution has; a key of a table has room for it.
+_MAX_KEY_PART: Final = 80
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 Query = Mapping[str, Sequence[str]]
@@ -155,7 +157,9 @@ def run_position(query: Query, of: str) -> tuple[str, str, str] | None:
         case None:
             return None
         case [str(month), str(started_at), str(run_id)] if (
-            _MONTH.fullmatch(month) and started_at and run_id
+            _MONTH.fullmatch(month)
+            and 0 < len(started_at) <= _MAX_KEY_PART
+            and 0 < len(run_id) <= _MAX_KEY_PART
         ):
             return month, started_at, run_id
         case _:

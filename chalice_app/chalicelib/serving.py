@@ -32,11 +32,18 @@ _FAULT: Final = 500
 
 
 def serve(operation: Callable[..., Answer], request: Any, *path: str) -> Answer:
-    """Answer Chalice's request. Nobody outside gets a traceback."""
+    """Answer Chalice's request."""
+    return respond(operation, _api, request, *path)
+
+
+def respond(
+    operation: Callable[..., Answer], connect: Callable[[], Api], request: Any, *path: str
+) -> Answer:
+    """Answer with what an operation returns or raises. Nobody outside gets a traceback."""
     request_id = request.lambda_context.aws_request_id
     cause: Exception | None = None
     try:
-        return operation(_api(), Asked.of(request.to_original_event()), *path)
+        return operation(connect(), Asked.of(request.to_original_event()), *path)
     except problems.Problem as problem:
         found = problem
     except (BotoCoreError, ClientError) as error:
