@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from . import functions
 from .data import DataError, Kept
 from .stack import Plan, Stack, StackError
-from .template import PROJECT_ROOT, TemplateError, load, render
+from .template import PROJECT_ROOT, load, render, sent
 
 DEFAULT_REGION: Final = "eu-north-1"
 # Chalice's notes lie in the bucket, so that anyone who may deploy can.
@@ -57,12 +57,13 @@ class Stage:
         if unknown := sorted(set(parameters) - set(known)):
             raise UsageError(f"{unknown[0]}: no such parameter; there are {', '.join(known)}")
         kept = {key: value for key, value in self.stack.parameters().items() if key in known}
-        return self.stack.plan(
-            render(),
-            {**kept, **parameters, "Stage": self.name},
-            tags={"Project": "ecommerce-kpi", "Stage": self.name},
-            at=at,
-        )
+        with sent(render(), self.session) as template:
+            return self.stack.plan(
+                template,
+                {**kept, **parameters, "Stage": self.name},
+                tags={"Project": "ecommerce-kpi", "Stage": self.name},
+                at=at,
+            )
 
     def deploy_functions(
         self, folder: Path, *, variables: Mapping[str, str], environment: Mapping[str, str]
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             up(stage, dict(options.parameter), dry_run=options.dry_run)
         else:
             down(stage, delete_data=options.delete_data)
-    except (DataError, TemplateError, UsageError) as error:
+    except (DataError, UsageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BotoCoreError, ClientError, StackError, functions.ChaliceError) as error:

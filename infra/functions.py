@@ -28,6 +28,8 @@ ENVIRONMENT: Final = {
     "ORDER_KPIS_TABLE": "OrderKpisTable",
 }
 _ROLE_OF: Final = "RoleOf"
+# Chalice's own name for what answers all routes; an output's name takes no underscore.
+_API: Final = {"Api": "api_handler"}
 # What is called asynchronously and so has nobody to report its failure to.
 ASYNCHRONOUS: Final = (
     "CheckFileThreshold",
@@ -65,11 +67,16 @@ def write_app(
         **variables,
     }
     document["stages"].setdefault(stage, {})["lambda_functions"] = {
-        output.removeprefix(_ROLE_OF): {"manage_iam_role": False, "iam_role_arn": arn}
+        _function(output): {"manage_iam_role": False, "iam_role_arn": arn}
         for output, arn in outputs.items()
         if output.startswith(_ROLE_OF)
     }
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+def _function(output: str) -> str:
+    name = output.removeprefix(_ROLE_OF)
+    return _API.get(name, name)
 
 
 def deploy(folder: Path, *, stage: str, environment: Mapping[str, str]) -> list[dict[str, Any]]:

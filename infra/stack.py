@@ -80,13 +80,15 @@ class Stack:
 
     def plan(
         self,
-        body: str,
+        template: Mapping[str, str],
         parameters: Mapping[str, str],
         *,
         tags: Mapping[str, str],
         at: datetime,
     ) -> Plan:
-        """Ask CloudFormation what this template would change. Nothing changes yet.
+        """Ask CloudFormation what a template (its body or its URL) would change.
+
+        Nothing changes yet.
 
         Raises:
             StackError: the stack is in a state that takes no change, or the template is wrong.
@@ -103,7 +105,7 @@ class Stack:
             StackName=self.name,
             ChangeSetName=name,
             ChangeSetType="CREATE" if is_new else "UPDATE",
-            TemplateBody=body,
+            **template,
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],

@@ -42,6 +42,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
+from . import access, asks
 from .containers import Containers
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -149,7 +150,7 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
         def __init__(self, cluster: Any, task_definition: Any, *args: Any, **kwargs: Any) -> None:
             self._process: Process | None = None
             super().__init__(cluster, task_definition, *args, **kwargs)
-            container = task_definition.container_definitions[0]
+            container = _with_its_role(task_definition)
             overrides = {
                 override.get("name"): override
                 for override in self.overrides.get("containerOverrides", [])
@@ -192,6 +193,17 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
             self._reflect()
 
     return ProcessTask
+
+
+def _with_its_role(task_definition: Any) -> dict[str, Any]:
+    """Return the container with its role's credentials, once ECS may start it."""
+    [container] = task_definition.container_definitions
+    if task_definition.execution_role_arn:
+        for ask in asks.start_of_a_task(container):
+            access.insist(task_definition.execution_role_arn, ask)
+    role = access.credentials(task_definition.task_role_arn or "")
+    own = [{"name": name, "value": value} for name, value in role.items()]
+    return {**container, "environment": [*(container.get("environment") or []), *own]}
 
 
 def _patch_step_functions() -> None:
@@ -254,7 +266,9 @@ def _patch_step_functions() -> None:
         outcome = wait_for_result(self, env=env, **kwargs)
         if outcome is None:
             region, cluster, task = self._running_task
-            client: Any = boto_client_for(service="ecs", region=region)
+            client: Any = boto_client_for(
+                service="ecs", region=region, state_credentials=kwargs["state_credentials"]
+            )
             client.stop_task(
                 cluster=cluster, task=task, reason="The state timed out or the run was stopped"
             )

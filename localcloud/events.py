@@ -18,7 +18,7 @@ from moto.events.models import Rule, events_backends
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from . import lambda_functions
+from . import access, asks, lambda_functions
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,10 @@ def _name_executions() -> None:
     def start_execution(
         self: Any, state_machine_arn: str, name: str | None = None, *args: Any, **kwargs: Any
     ) -> Any:
+        role = self.describe_state_machine(state_machine_arn).roleArn
+        if access.credentials(role):
+            for ask in asks.start_of_an_execution():
+                access.insist(role, ask)
         return start(self, state_machine_arn, name or str(uuid.uuid4()), *args, **kwargs)
 
     StepFunctionsParserBackend.start_execution = start_execution  # type: ignore[method-assign]

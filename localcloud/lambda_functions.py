@@ -22,7 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import boto3
 from moto.awslambda.models import LambdaFunction
+
+from . import access, asks
 
 log = logging.getLogger(__name__)
 
@@ -74,28 +77,55 @@ def install(home: Path) -> None:
 
 
 def enqueue(function: LambdaFunction, event: Any, home: Path) -> None:
-    """Invoke asynchronously, with Lambda's two retries."""
+    """Invoke asynchronously, with Lambda's two retries and its destination on failure."""
 
     def attempts() -> None:
         for _ in range(_ASYNC_ATTEMPTS):
             try:
                 _call(function, event, home)
-            except Exception:
+            except Exception as error:
                 log.warning("%s raised", function.function_name, exc_info=True)
+                message = f"{type(error).__name__}: {error}"
             else:
                 return
+        _keep(function, event, message)
 
     _workers.submit(attempts)
 
 
+def _keep(function: LambdaFunction, event: Any, message: str) -> None:
+    """Send what has failed for good where the function's configuration says."""
+    configurations: list[Any] = function.event_invoke_config[-1:]
+    for configuration in configurations:
+        destination = configuration["DestinationConfig"]["OnFailure"]["Destination"]
+        document = {
+            "requestContext": {
+                "functionArn": function.function_arn,
+                "condition": "RetriesExhausted",
+                "approximateInvokeCount": _ASYNC_ATTEMPTS,
+            },
+            "requestPayload": event,
+            "responsePayload": {"errorMessage": message},
+        }
+        with access.calling_as(str(function.role)):
+            queue = destination.rsplit(":", 1)[-1]
+            boto3.client("sqs").send_message(
+                QueueUrl=f"{os.environ['AWS_ENDPOINT_URL']}/{asks.ACCOUNT}/{queue}",
+                MessageBody=json.dumps(document),
+            )
+
+
 def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
+    for action in ("CreateLogStream", "PutLogEvents"):
+        access.insist(str(function.role), asks.log(f"/aws/lambda/{function.function_name}", action))
     handler = _load(function, home)
     context = Context(
         function_name=function.function_name,
         invoked_function_arn=function.function_arn,
         aws_request_id=str(uuid.uuid4()),
     )
-    return handler(event, context)
+    with access.calling_as(str(function.role)):
+        return handler(event, context)
 
 
 def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
@@ -107,8 +137,9 @@ def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
 
 
 def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
-    # One process is one function version in AWS; all functions here are one package
-    # with one environment, and the last package deployed is the one that runs.
+    # All functions here are one package with one environment, and the last package deployed
+    # is the one that runs. Each has modules of its own, as each is a process in AWS: a
+    # client that one has opened, with its role, is no other's.
     os.environ.update(function.environment_vars)
     folder = home / "packages" / function.code_digest
     if not folder.exists():
@@ -116,8 +147,8 @@ def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any]
             package.extractall(folder)
     if sys.path[0] != str(folder):
         sys.path.insert(0, str(folder))
-        for name in [name for name in sys.modules if name.split(".")[0] in {"app", "chalicelib"}]:
-            del sys.modules[name]
+    for name in [name for name in sys.modules if name.split(".")[0] in {"app", "chalicelib"}]:
+        del sys.modules[name]
     module, _, attribute = str(function.handler).rpartition(".")
     handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)
     return handler

@@ -16,6 +16,8 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.route_tables import RouteTable
 from moto.ecs.models import TaskDefinition, ecs_backends
+from moto.iam.models import Role
+from moto.logs.models import LogGroup
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 from moto.stepfunctions import models as stepfunctions
@@ -33,6 +35,8 @@ def install() -> None:
     _answer_with_outputs()
     _delete_route_tables()
     _name_interfaces()
+    _mean_all_streams_of_a_group()
+    _keep_policies_as_json()
 
 
 def _accept_names_of_filter_rules() -> None:
@@ -194,3 +198,27 @@ def _delete_route_tables() -> None:
 def _name_interfaces() -> None:
     """moto overlooks EnableDnsHostnames of a template, and then breaks on RunTask."""
     NetworkInterface.private_dns_name = ""
+
+
+def _mean_all_streams_of_a_group() -> None:
+    """In AWS the attribute Arn of a log group ends with ``:*``, which is what policies need."""
+
+    def get_cfn_attribute(self: Any, attribute_name: str) -> str:
+        del attribute_name
+        return f"{self.arn}:*"
+
+    LogGroup.get_cfn_attribute = get_cfn_attribute  # type: ignore[method-assign]
+
+
+def _keep_policies_as_json() -> None:
+    """moto keeps the policies in a role as objects, and answers with Python's text of them."""
+    put = Role.put_policy
+
+    def put_policy(self: Any, policy_name: str, policy_json: Any) -> None:
+        put(
+            self,
+            policy_name,
+            policy_json if isinstance(policy_json, str) else json.dumps(policy_json),
+        )
+
+    Role.put_policy = put_policy  # type: ignore[method-assign]

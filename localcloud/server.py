@@ -67,7 +67,7 @@ def serve(
     from moto.core.config import default_user_config
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    from . import clock, ecs_processes, events, lambda_functions, moto_gaps
+    from . import access, clock, ecs_processes, events, lambda_functions, moto_gaps
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     ecs_processes.install(home, containers)
@@ -75,6 +75,7 @@ def serve(
     events.install(home)
     moto_gaps.install()
     clock.install(time_scale)
+    access.install(home)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()

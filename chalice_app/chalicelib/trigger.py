@@ -205,6 +205,10 @@ class Trigger:
                 extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
             )
         now = self._at.clock()
+        if listing.files:
+            oldest = now - min(file.landed_at for file in listing.files)
+            # The alarm on the oldest file is set off by this line (infra/template.yaml).
+            log.info("files waiting", extra={"oldest_seconds": round(oldest.total_seconds())})
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
         decision = decide(

@@ -1,0 +1,237 @@
+"""Least privilege, enforced: who calls, what that call asks for, and whether its role allows it.
+
+Every function, container and state machine here calls the embedded AWS with credentials of
+its own role, the one that infra/template.yaml gives it. A request with such credentials is
+first read as what IAM asks: an action on a resource, under conditions. What no statement of
+the role allows gets AWS's own answer, AccessDenied; a request without a role (a person at the
+command line) may do everything.
+
+``home``/access.jsonl has each different question and its answer, once.
+"""
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import boto3
+from botocore.config import Config
+from moto.iam.models import iam_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.stepfunctions.parser.asl.utils import boto_client
+from moto.sts.models import sts_backends
+
+from .asks import ACCOUNT, PARTITION, access_key, asked_by, body_of, service_of
+from .iam import Ask, allows
+
+log = logging.getLogger(__name__)
+
+_DENIED: Final = "AccessDeniedException"
+# The machine's own Retry decides about another attempt; a task may take its time.
+_ONE_ATTEMPT: Final = Config(
+    parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=86400
+)
+
+
+@dataclass(slots=True)
+class _Gate:
+    """``sessions`` has the credentials of each role that was taken here."""
+
+    file: Path
+    sessions: dict[str, dict[str, str]] = field(default_factory=dict)
+    asked: set[tuple[str, Ask, bool]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_gate = _Gate(Path())
+
+
+class AccessDeniedError(PermissionError):
+    """A role does not allow what was asked for."""
+
+
+def install(home: Path) -> None:
+    """Put the gate before moto."""
+    _gate.file = home / "access.jsonl"
+    answer = DomainDispatcherApplication.__call__
+
+    def guarded(self: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        role = _role_of(access_key(environ))
+        if role is None:
+            return answer(self, environ, start_response)
+        try:
+            for ask in asked_by(environ):
+                insist(role, ask)
+        except AccessDeniedError as error:
+            return _refuse(environ, start_response, str(error))
+        reads = environ["REQUEST_METHOD"] in {"GET", "HEAD"} or "HTTP_X_AMZ_COPY_SOURCE" in environ
+        if service_of(environ) != "s3" or not reads:
+            return answer(self, environ, start_response)
+        return _hide_what_may_not_be_listed(self, answer, role, environ, start_response)
+
+    DomainDispatcherApplication.__call__ = guarded  # type: ignore[method-assign]
+    boto3.DEFAULT_SESSION = _SessionOfTheCaller()
+    _call_as_the_machine()
+
+
+class _SessionOfTheCaller(boto3.Session):
+    """Functions share this process: each gets clients of its own role from ``boto3.client``."""
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        role = _caller.get()
+        if role is not None and "aws_access_key_id" not in kwargs:
+            kwargs |= _as_arguments(credentials(role))
+        return super().client(*args, **kwargs)
+
+
+_caller: ContextVar[str | None] = ContextVar("caller", default=None)
+
+
+@contextmanager
+def calling_as(role_arn: str) -> Iterator[None]:
+    """Make the clients that are created meanwhile those of a role."""
+    token = _caller.set(role_arn)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def _call_as_the_machine() -> None:
+    """moto's Step Functions calls everything with one made-up key."""
+    anyone = boto_client.boto_client_for
+
+    def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        if state_credentials is None:
+            return anyone(region, service)
+        keys: Any = _as_arguments(credentials(state_credentials.role_arn))
+        session: Any = boto3.Session(region_name=region, **keys)
+        return session.client(service, config=_ONE_ATTEMPT)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "boto_client_for", None) is anyone:
+            module.boto_client_for = boto_client_for  # type: ignore[attr-defined]
+
+
+def _as_arguments(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return credentials as ``boto3.client`` takes them."""
+    return {name.lower(): value for name, value in environment.items()}
+
+
+def credentials(role_arn: str) -> dict[str, str]:
+    """Return the role's credentials as environment variables; none for a role that is not there."""
+    if role_arn not in _gate.sessions:
+        if _role(role_arn) is None:
+            return {}
+        # Not the default session, which is asking.
+        sts: Any = boto3.Session().client("sts")
+        taken = sts.assume_role(RoleArn=role_arn, RoleSessionName="component")
+        found = taken["Credentials"]
+        _gate.sessions[role_arn] = {
+            "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": found["SessionToken"],
+        }
+    return _gate.sessions[role_arn]
+
+
+def _role_of(key: str) -> str | None:
+    """Return the role that an access key was handed out for, by whoever took it."""
+    for taken in sts_backends[ACCOUNT][PARTITION].assumed_roles:
+        if taken.access_key_id == key:
+            return taken.role_arn
+    return None
+
+
+def insist(role_arn: str, ask: Ask) -> None:
+    """Raise AccessDeniedError unless the role allows it."""
+    allowed = allows(_statements(role_arn), ask)
+    _note(role_arn, ask, allowed=allowed)
+    if not allowed:
+        raise AccessDeniedError(
+            f"{role_arn.rsplit('/', 1)[-1]} is not authorized to perform {ask.action} on "
+            f"{ask.resource}"
+            + "".join(f" with {key}={value}" for key, value in ask.context)
+            + ": add it to that role in infra/template.yaml"
+        )
+
+
+def _statements(role_arn: str) -> Iterator[Mapping[str, Any]]:
+    role = _role(role_arn)
+    if role is None:
+        return
+    documents = [*role.policies.values(), *(p.document for p in role.managed_policies.values())]
+    for document in documents:
+        parsed = json.loads(document) if isinstance(document, str) else document
+        yield from parsed["Statement"]
+
+
+def _role(role_arn: str) -> Any:
+    roles = iam_backends[ACCOUNT][PARTITION].roles.values()
+    return next((role for role in roles if role.arn == role_arn), None)
+
+
+def _note(role_arn: str, ask: Ask, *, allowed: bool) -> None:
+    with _gate.lock:
+        if (role_arn, ask, allowed) in _gate.asked:
+            return
+        _gate.asked.add((role_arn, ask, allowed))
+        line = {
+            "role": role_arn.rsplit("/", 1)[-1],
+            "action": ask.action,
+            "resource": ask.resource,
+            "context": dict(ask.context),
+            "allowed": allowed,
+        }
+        with _gate.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    if not allowed:
+        log.error("access denied: %s", line)
+
+
+def _hide_what_may_not_be_listed(
+    server: Any,
+    answer: Callable[..., Any],
+    role: str,
+    environ: dict[str, Any],
+    start_response: Callable[..., Any],
+) -> Any:
+    """S3 says that a key does not exist only to those who may list the bucket."""
+    started: list[Any] = []
+
+    body = list(answer(server, environ, lambda *arguments: started.append(arguments)))
+    status, headers, *_ = started[-1]
+    bucket, _, key = unquote(environ["PATH_INFO"]).lstrip("/").partition("/")
+    if status.startswith("404") and key:
+        try:
+            insist(role, Ask.of("s3:ListBucket", f"arn:{PARTITION}:s3:::{bucket}"))
+        except AccessDeniedError as error:
+            return _refuse(environ, start_response, str(error))
+    start_response(status, headers)
+    return body
+
+
+def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], reason: str) -> Any:
+    """Answer as AWS does, in the language of the request."""
+    body_of(environ)
+    if "HTTP_X_AMZ_TARGET" in environ or service_of(environ) == "lambda":
+        body = json.dumps({"__type": _DENIED, "message": reason})
+        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", _DENIED)]
+    else:
+        code = "<Code>AccessDenied</Code>"
+        error = f"<Error>{code}<Message>{reason}</Message></Error>"
+        wrapped = (
+            error if service_of(environ) == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
+        )
+        body, headers = wrapped, [("Content-Type", "text/xml")]
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = ""
+    start_response("403 Forbidden", [*headers, ("Content-Length", str(len(body.encode())))])
+    return [body.encode()]

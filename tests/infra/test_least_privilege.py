@@ -1,0 +1,160 @@
+"""Each role allows what its component asks for, and nothing that it can do without.
+
+The embedded AWS enforces the template's policies while the pipeline lives through a day, and
+writes down every question. A statement, an action or a resource of a policy without which all
+those questions would still be allowed is one too many.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cfnlint
+
+from infra import template
+from localcloud import iam
+from localcloud.iam import Ask
+
+from .conftest import Day, ask_of
+
+Statement = dict[str, Any]
+BUCKET = "arn:aws:s3:::ecommerce-data"
+LOGS = "arn:aws:logs:eu-north-1:123456789012:log-group"
+# What only an accident, a race or a thousand runs bring about, or AWS alone asks.
+NOT_LIVED = {
+    # Another starter of the same batch has written its manifest first.
+    "UploadRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    "KeeperRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    # The answer to a move was lost and the move is tried again.
+    "FinishRunRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
+    # Vacuum, after compaction.
+    "TransformerRole": [Ask.of("s3:DeleteObject", f"{BUCKET}/ledger/r/orders/part.parquet")],
+    # API Gateway calls it as a function; here it is a server of its own.
+    "ApiRole": [
+        Ask.of(f"logs:{action}", f"{LOGS}:/aws/lambda/ecommerce-kpi-dev:log-stream:any")
+        for action in ("CreateLogStream", "PutLogEvents")
+    ],
+}
+POLICIES = json.loads(
+    (Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text()
+)
+
+
+def roles(day: Day) -> dict[str, list[Statement]]:
+    """Return the statements of each role that the stack has made, by its logical name."""
+    client = day.session.client("iam")
+    found = {}
+    for role in client.list_roles()["Roles"]:
+        name = role["RoleName"]
+        documents = [
+            client.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+            for policy in client.list_role_policies(RoleName=name)["PolicyNames"]
+        ]
+        found[name] = [statement for document in documents for statement in document["Statement"]]
+    return found
+
+
+def logical(role: str) -> str:
+    return role.removeprefix("ecommerce-kpi-dev-").rsplit("-", 1)[0]
+
+
+def asks(day: Day) -> dict[str, list[Ask]]:
+    found: dict[str, list[Ask]] = {}
+    for line in day.asked():
+        found.setdefault(line["role"], []).append(ask_of(line))
+    for role, questions in found.items():
+        questions += NOT_LIVED.get(logical(role), [])
+    return found
+
+
+def weaker(statements: list[Statement]) -> Iterator[tuple[str, list[Statement]]]:
+    """Yield each set of statements that lacks one statement, one action or one resource."""
+    for number, statement in enumerate(statements):
+        rest = statements[:number] + statements[number + 1 :]
+        yield statement["Sid"], rest
+        for field in ("Action", "Resource"):
+            values = statement[field]
+            if isinstance(values, list) and len(values) > 1:
+                for value in values:
+                    less = copy.deepcopy(statement)
+                    less[field] = [kept for kept in values if kept != value]
+                    yield f"{statement['Sid']} without {value}", [*rest, less]
+
+
+def test_no_component_was_denied_anything(day: Day) -> None:
+    denied = [line for line in day.asked() if not line["allowed"]]
+    assert [f"{logical(line['role'])} {line['action']} {line['resource']}" for line in denied] == []
+
+
+def test_every_role_was_used(day: Day) -> None:
+    assert {logical(role) for role in asks(day)} == {logical(role) for role in roles(day)}
+
+
+def test_without_any_one_statement_action_or_resource_something_is_denied(day: Day) -> None:
+    questions, kept, needless = asks(day), 0, []
+    for role, statements in roles(day).items():
+        assert all(iam.allows(statements, ask) for ask in questions[role])
+        for what, rest in weaker(statements):
+            denied = [ask for ask in questions[role] if not iam.allows(rest, ask)]
+            kept += bool(denied)
+            if not denied:
+                needless.append(f"{logical(role)}: {what}")
+    print(f"{kept} mutations, each denied something")
+    assert needless == []
+
+
+def statements_of_the_template() -> list[tuple[str, Statement]]:
+    return [
+        (name, statement)
+        for name, resource in template.load()["Resources"].items()
+        for policy in (
+            resource["Properties"].get("Policies", [])
+            if resource["Type"] == "AWS::IAM::Role"
+            else [resource["Properties"]]
+            if resource["Type"] == "AWS::IAM::Policy"
+            else []
+        )
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def actions(statement: Statement) -> list[str]:
+    found = statement["Action"]
+    return found if isinstance(found, list) else [found]
+
+
+def test_every_policy_is_one_of_the_templates() -> None:
+    assert len(statements_of_the_template()) > 50
+    chalice = json.loads((template.PROJECT_ROOT / "chalice_app/.chalice/config.json").read_text())
+    assert not {"autogen_policy", "iam_policy_file"} & set(chalice)
+
+
+def test_no_action_has_a_wildcard() -> None:
+    wild = [(name, a) for name, s in statements_of_the_template() for a in actions(s) if "*" in a]
+    assert wild == []
+
+
+def test_every_action_exists() -> None:
+    unknown = [
+        action
+        for _, statement in statements_of_the_template()
+        for action in actions(statement)
+        if action.split(":")[1].lower() not in POLICIES[action.split(":")[0]]["Actions"]
+    ]
+    assert unknown == []
+
+
+def test_a_resource_is_a_star_only_where_aws_knows_no_resource_for_the_action() -> None:
+    # A namespace is only a condition; the data set that AWS lists is for other metrics.
+    by_condition = {"cloudwatch:PutMetricData"}
+    avoidable = [
+        (name, action)
+        for name, statement in statements_of_the_template()
+        if statement["Resource"] == "*"
+        for action in actions(statement)
+        if POLICIES[action.split(":")[0]]["Actions"][action.split(":")[1].lower()].get("Resources")
+        and action not in by_condition
+    ]
+    assert avoidable == []
