@@ -126,12 +126,14 @@ class Pipeline:
     def running(self, image: str) -> list[str]:
         """Return the names of the containers that run an image."""
         asked = subprocess.run(
-            [self.containers.program, "ps", "--filter", f"ancestor={image}", "--format={{.Names}}"],
+            # podman's ancestor filter wants localhost/ before the name, docker's does not.
+            [self.containers.program, "ps", "--format={{.Image}} {{.Names}}"],
             capture_output=True,
             text=True,
             check=True,
         )
-        return asked.stdout.split()
+        shown = [line.split() for line in asked.stdout.splitlines()]
+        return [name for of, name in shown if of.removeprefix("localhost/") == image]
 
     def terminate(self, name: str) -> None:
         subprocess.run(

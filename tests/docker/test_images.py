@@ -27,11 +27,14 @@ ENGINES = ["spark", "sail"]
 ORDERS = "order_id,user_id,order_date,total_amount,status\n"
 ITEMS = "order_id,product_id,quantity,unit_price\n"
 # Five orders of two books at 10.00; the last one, of the second day, is returned.
-DATES = ["2025-03-01", "2025-03-01", "2025-03-01", "2025-03-02", "2025-03-02"]
+DATES = [("2025-03-01", "delivered")] * 3 + [
+    ("2025-03-02", "delivered"),
+    ("2025-03-02", "returned"),
+]
 DELIVERY = {
     **{
-        f"orders_{n}.csv": f"{ORDERS}o{n},u{n % 2},{day},20.00,{'returned' if n == 4 else 'new'}\n"
-        for n, day in enumerate(DATES)
+        f"orders_{n}.csv": f"{ORDERS}o{n},u{n % 2},{day},20.00,{status}\n"
+        for n, (day, status) in enumerate(DATES)
     },
     **{f"order_items_{n}.csv": f"{ITEMS}o{n},p1,2,10.00\n" for n in range(5)},
     "products.csv": "product_id,category,name,price\np1,Books,Dune,10.00\n",
@@ -193,14 +196,15 @@ def test_a_delivery_becomes_kpis_and_survives_sigterm_in_the_middle_of_each_task
     with pipeline(engine) as aws:
         aws.deliver(DELIVERY)
         for image in (VALIDATOR, f"ecommerce-transformer-{engine}:local"):
-            wait_for(lambda image=image: aws.running(image) != [], 60)
+            wait_for(lambda image=image: aws.running(image) != [], 120)
             [name] = aws.running(image)
             time.sleep(1.0)  # imports are done or under way: Python and the JVM are busy
             began = time.monotonic()
             aws.terminate(name)
-            wait_for(lambda name=name, image=image: name not in aws.running(image), 10)
-            assert time.monotonic() - began < 5
-        run = aws.run_ended(within=120)
+            wait_for(lambda name=name, image=image: name not in aws.running(image), 20)
+            # ECS would send SIGKILL after 30 s; a quiet machine needs under a second.
+            assert time.monotonic() - began < 10
+        run = aws.run_ended(within=300)
 
         assert run.status == "SUCCEEDED"
         assert sorted(aws.exit_codes("validator")) == [0, 143]
@@ -210,7 +214,8 @@ def test_a_delivery_becomes_kpis_and_survives_sigterm_in_the_middle_of_each_task
             ("2025-03-01", "Books", Decimal("60.00")),
             ("2025-03-02", "Books", Decimal("40.00")),
         ]
-        assert len(list(aws.shop.keys("processed/"))) == len(DELIVERY)
+        moved = [key for key in aws.shop.keys("processed/") if key.endswith(".csv")]
+        assert len(moved) == len(DELIVERY)
         assert aws.shop.waiting() == 0
 
 
@@ -220,7 +225,7 @@ def test_a_task_without_enough_memory_is_retried_then_reported_and_a_replay_succ
     with pipeline("sail") as aws:
         aws.give_memory("transformer", 48)
         aws.deliver(DELIVERY)
-        failed = aws.run_ended(within=120)
+        failed = aws.run_ended(within=300)
         assert failed.status == "FAILED"
         # The kernel's SIGKILL; three retries.
         assert aws.exit_codes("transformer") == [137] * 4
@@ -231,7 +236,7 @@ def test_a_task_without_enough_memory_is_retried_then_reported_and_a_replay_succ
         aws.give_memory("transformer", 4096)
         aws.replay(failed.run_id)
         wait_for(lambda: len(aws.shop.runs()) == 2, 30)
-        assert aws.run_ended(within=120).status == "SUCCEEDED"
+        assert aws.run_ended(within=300).status == "SUCCEEDED"
         assert aws.kpis("OrderKPIs", *ORDER_COLUMNS) == ORDER_KPIS
 
 
@@ -239,7 +244,7 @@ def test_a_delivery_of_bad_files_ends_with_a_verdict_and_without_a_retry(pipelin
     headless = {name: text.partition("\n")[2] for name, text in DELIVERY.items()}
     with pipeline("sail") as aws:
         aws.deliver(headless)
-        run = aws.run_ended(within=60)
+        run = aws.run_ended(within=120)
         assert run.status == "FAILED"
         assert aws.exit_codes("validator") == [0]
         assert aws.exit_codes("transformer") == []
@@ -257,7 +262,7 @@ def test_the_real_files_give_the_kpis_of_the_oracle(
         aws.shop.uploads(
             [(path.name, path.read_bytes()) for path in sorted((lab / "incoming").glob("*.csv"))]
         )
-        assert aws.run_ended(within=180).status == "SUCCEEDED"
+        assert aws.run_ended(within=300).status == "SUCCEEDED"
         names = ("order_date", "total_orders", "total_revenue", "total_items_sold")
         assert aws.kpis("OrderKPIs", *names, "returned_orders", "unique_customers") == oracle(
             lab / "oracle/order_kpis.csv",
