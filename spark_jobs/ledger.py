@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -500,11 +501,13 @@ def _opened(store: Store, name: TableName, schema: pa.Schema, base: Snapshot) ->
     if {file.path for file in _data_files(table)} != pinned:
         # A run that died before its commit, or is about to make it, has written here. Version 0
         # is the empty table.
-        table.restore(base.commit.tables[name] if base.commit else 0, commit_properties=_NEXT)
+        with _alone(table):
+            table.restore(base.commit.tables[name] if base.commit else 0, commit_properties=_NEXT)
     if new := _lacking(table, name):
-        table.alter.add_columns(
-            list(Schema.from_arrow(pa.schema(new)).fields), commit_properties=_NEXT
-        )
+        with _alone(table):
+            table.alter.add_columns(
+                list(Schema.from_arrow(pa.schema(new)).fields), commit_properties=_NEXT
+            )
     return table
 
 
@@ -528,7 +531,23 @@ def _lacking(table: DeltaTable, name: TableName) -> list[pa.Field]:
 
 def _compact(table: DeltaTable) -> None:
     if len(table.file_uris()) >= _COMPACT_AT:
-        table.optimize.compact(commit_properties=_NEXT)
+        with _alone(table):
+            table.optimize.compact(commit_properties=_NEXT)
+
+
+@contextmanager
+def _alone(table: DeltaTable) -> Iterator[None]:
+    """Refuse a step that has taken up what others wrote: all but plain writes do, retries or not.
+
+    Raises:
+        LedgerConflictError: the table is not at its next version.
+    """
+    before = table.version()
+    yield
+    if table.version() > before + 1:
+        raise LedgerConflictError(
+            f"{table.table_uri}: another run has written since version {before} was read"
+        )
 
 
 def _data_files(table: DeltaTable) -> list[DataFile]:

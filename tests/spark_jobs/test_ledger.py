@@ -129,6 +129,32 @@ def test_the_same_bytes_count_as_of_their_first_landing_even_if_that_is_processe
     assert deliveries.equal_the_oracle()
 
 
+def test_bytes_that_landed_before_they_were_known_give_way_to_what_landed_since(
+    deliveries: Deliveries,
+):
+    deliveries.deliver(
+        version("products_3.csv", PRODUCTS[:1], hours=3),
+        version("orders_3.csv", [order("1", "2026-02-03")], hours=3),
+        version("order_items_3.csv", [line("1", quantity=3)], hours=3),
+    )
+    deliveries.deliver(
+        version("products_2.csv", [PRODUCTS[0] | {"category": "Art"}], hours=2),
+        version("orders_2.csv", [order("1", "2026-02-02")], hours=2),
+        version("order_items_1.csv", [line("1", quantity=2)], hours=2),
+    )
+    changes = deliveries.deliver(
+        version("products_1.csv", PRODUCTS[:1], hours=1),
+        version("orders_1.csv", [order("1", "2026-02-03")], hours=1),
+        version("order_items_1.csv", [line("1", quantity=3)], hours=1),
+    )
+    assert changes.dates == {date(2026, 2, 2), date(2026, 2, 3)}
+    [category] = kpis(deliveries.ledger.head()).category
+    # The lines' bytes are now an earlier version of that file.
+    assert (category["category"], category["order_date"]) == ("Art", date(2026, 2, 2))
+    assert category["daily_revenue"] == Decimal("5.00")
+    assert deliveries.equal_the_oracle()
+
+
 def test_a_product_in_another_category_changes_every_date_that_sold_it(deliveries: Deliveries):
     deliveries.deliver(
         version("products.csv", PRODUCTS),

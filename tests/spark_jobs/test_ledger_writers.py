@@ -10,6 +10,7 @@ from threading import Barrier, Thread
 import pyarrow.parquet as pq
 import pytest
 
+import spark_jobs.ledger
 from spark_jobs.errors import LedgerConflictError
 from spark_jobs.ledger import TABLES, Ledger, Snapshot
 from spark_jobs.merge import merge
@@ -49,8 +50,9 @@ class Places:
         self._before: Sequence[Version] = ()
 
     def hold(self, files: Sequence[Version]) -> None:
-        deliver(Ledger.in_folder(self._folder / "template"), files, self.scratch(), "before")
-        self._before = files
+        run_id = f"before {len(self._before)}"
+        deliver(Ledger.in_folder(self._folder / "template"), files, self.scratch(), run_id)
+        self._before = [*self._before, *files]
 
     def ledger(self) -> Ledger:
         folder = self.scratch()
@@ -134,7 +136,15 @@ def test_a_run_that_died_does_not_disturb_others_and_another_can_take_its_files(
         assert places.holds(ledger, SAME_DATES, SECOND)
 
 
-@pytest.mark.parametrize("others", [SAME_DATES, OTHER_DATES], ids=["same dates", "other dates"])
+@pytest.mark.parametrize(
+    ("places", "others"),
+    [
+        pytest.param("a new ledger", SAME_DATES, id="a new ledger"),
+        pytest.param("a ledger with rows", SAME_DATES, id="the same dates"),
+        pytest.param("a ledger with rows", OTHER_DATES, id="other dates"),
+    ],
+    indirect=["places"],
+)
 def test_of_two_runs_one_must_merge_again_wherever_the_other_comes_in_between(
     places: Places, others: Sequence[Version]
 ):
@@ -148,6 +158,29 @@ def test_of_two_runs_one_must_merge_again_wherever_the_other_comes_in_between(
         assert places.holds(ledger, others)
         places.run(ledger, SECOND, "run")
         assert places.holds(ledger, others, SECOND)
+
+
+def test_of_two_runs_one_must_merge_again_where_tables_are_compacted_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spark_jobs.ledger, "_COMPACT_AT", 2)
+    places = Places(tmp_path)
+    places.hold(FIRST)
+    places.hold([version("products.csv", PRODUCTS, hours=0.5)])
+    ledger = places.ledger()
+    with before_write(0, lambda: None) as writes:
+        places.run(ledger, SECOND, "run")
+    assert writes.count("compact") == 3
+    for number in range(len(writes)):
+        ledger = places.ledger()
+        with (
+            before_write(number, partial(places.run, ledger, SAME_DATES, "other")),
+            pytest.raises(LedgerConflictError, match="another run"),
+        ):
+            places.run(ledger, SECOND, "run")
+        assert places.holds(ledger, SAME_DATES)
+        places.run(ledger, SECOND, "run")
+        assert places.holds(ledger, SAME_DATES, SECOND)
 
 
 def test_a_run_that_merged_with_an_older_ledger_writes_nothing(places: Places):
