@@ -12,6 +12,7 @@ DELIVERY ?= samples/incoming
 ENGINE ?= auto
 RUNTIME ?= processes
 SIZE ?= S
+STAGE ?= dev
 ARCHITECTURE ?= X86_64
 
 .PHONY: help
@@ -52,23 +53,44 @@ validate: $(READY) ## Validate a folder of CSVs; results and Data Docs in out/va
 	$(BIN)/python -m expectations.validate --input $(DELIVERY) --output out/validated
 
 .PHONY: images
-images: $(READY) ## Build the container images and run them (BASE_IMAGE=stand-in where no registry can be reached)
+images: $(READY) ## Build the container images, list what is in them, run them (BASE_IMAGE=stand-in without a registry)
 	docker/build.sh
+	docker/sbom.sh
 	$(BIN)/python -m pytest tests/docker
 
-.PHONY: emr-package
-emr-package: $(READY) ## Make what EMR Serverless runs (ARCHITECTURE=X86_64|ARM64, CODE=s3://BUCKET/code/emr to upload)
-	$(BIN)/python -m infra.emr_package --architecture $(ARCHITECTURE) $(if $(CODE),--upload $(CODE))
+.PHONY: release-check
+release-check: ## Fail unless the base image is pinned by its digest of today (docker/base-image.sh pin)
+	docker/base-image.sh check
 
 .PHONY: test
-test: $(READY) ## Run all tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+test: $(READY) ## Run all tests but those of the built images (make images), with branch coverage
+	$(BIN)/python -m pytest --ignore=tests/docker/test_images.py --cov --cov-report=term:skip-covered
 
 .PHONY: lint
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy chalice_app delivery expectations localcloud samples shopkpi spark_jobs
+	$(BIN)/mypy chalice_app delivery expectations infra localcloud samples shopkpi spark_jobs
+
+.PHONY: check-infra
+check-infra: $(READY) build/checkov/.ready ## Check the template (cfn-lint, checkov)
+	$(BIN)/cfn-lint infra/template.yaml
+	build/checkov/bin/checkov --config-file infra/checkov.yaml
+
+# An environment of its own: checkov pins what the rest has newer.
+build/checkov/.ready: requirements/checkov.txt | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/checkov
+	VIRTUAL_ENV=build/checkov $(BIN)/uv pip sync --quiet --require-hashes requirements/checkov.txt
+	@touch $@
+
+.PHONY: deploy
+deploy: $(READY) ## Bring a stage up in AWS (STAGE=dev, DRY_RUN=yes, PARAMETERS="Name=value …")
+	$(BIN)/python -m infra.deploy up --stage $(STAGE) $(if $(DRY_RUN),--dry-run) \
+	  $(foreach parameter,$(PARAMETERS),--parameter $(parameter))
+
+.PHONY: destroy
+destroy: $(READY) ## Take a stage down (STAGE=dev, DELETE_DATA=yes for the bucket's objects and the KPIs)
+	$(BIN)/python -m infra.deploy down --stage $(STAGE) $(if $(DELETE_DATA),--delete-data)
 
 .PHONY: bench
 bench: $(READY) ## Compare with other engines (SIZE=S|M|L)
