@@ -34,6 +34,7 @@ _NEEDED: Final = frozenset(
 DEFAULT_STAGE: Final = "dev"
 DEFAULT_REGION: Final = "eu-north-1"
 APP_NAME: Final = "ecommerce-kpi"
+PROJECT: Final = Path(__file__).resolve().parents[1]
 # What `make localcloud` writes once it is ready, and removes when it ends.
 ENVIRONMENT_FILE: Final = Path(".localcloud/environment")
 # infra/template.yaml takes no other name.
@@ -300,8 +301,7 @@ def _settings(variables: Mapping[str, str]) -> "Settings":
 
 def _environment_file(folder: Path) -> Path:
     """Find what localcloud has written, here, in a folder above, or in the project."""
-    project = Path(__file__).resolve().parents[1]
-    for place in (folder, *folder.parents, project):
+    for place in (folder, *folder.parents, PROJECT):
         if (place / ENVIRONMENT_FILE).is_file():
             return place / ENVIRONMENT_FILE
     raise NotDeployedError(
