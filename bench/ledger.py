@@ -132,14 +132,15 @@ class Rows:
 
     def measured(self, folder: Path) -> Delivery:
         """Write the delivery that is measured."""
-        delivery = self.delivery("zz-measured", self.kept, folder)
+        last = f"{self.parts - 1:02}"
+        delivery = self.delivery("zz-measured", self.kept, folder, parts=last)
         orders = folder / "orders.parquet"
         with duckdb.connect() as connection:
             connection.execute(
                 f"COPY (FROM '{orders}' UNION ALL BY NAME"
                 "  SELECT * REPLACE ('returned' AS status), 'orders' AS _file_name,"
                 "    1000000 + row_number() OVER () AS _line"
-                f" FROM '{self.folder}/orders-*.parquet' WHERE {self.returned})"
+                f" FROM '{self.folder}/orders-{last}.parquet' WHERE {self.returned})"
                 f" TO '{folder}/with-returns.parquet'"
             )
         (folder / "with-returns.parquet").replace(orders)
@@ -276,15 +277,16 @@ def play(
 ) -> dict[str, list[Round]]:
     """Measure in turn (A B, A B, …), after a round that does not count."""
     taken: dict[str, list[Round]] = {contestant.name: [] for contestant in contestants}
-    for number in range(count + 1):
-        for contestant in contestants:
-            with tempfile.TemporaryDirectory(dir=inputs.BUILD / "ledger") as folder:
-                delivery = contestant.rows.measured(Path(folder) / "delivery")
-                found = measure(contestant, delivery, Path(folder))
-            label = f"round {number}/{count}" if number else "warm-up"
-            progress.print(f"{label}  {contestant.name:<14} {found.total:6.2f} s")
-            if number:
-                taken[contestant.name].append(found)
+    with tempfile.TemporaryDirectory(dir=inputs.BUILD / "ledger") as written:
+        delivery = contestants[0].rows.measured(Path(written))
+        for number in range(count + 1):
+            for contestant in contestants:
+                with tempfile.TemporaryDirectory(dir=inputs.BUILD / "ledger") as scratch:
+                    found = measure(contestant, delivery, Path(scratch))
+                label = f"round {number}/{count}" if number else "warm-up"
+                progress.print(f"{label}  {contestant.name:<14} {found.total:6.2f} s")
+                if number:
+                    taken[contestant.name].append(found)
     return taken
 
 
