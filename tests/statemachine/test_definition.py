@@ -70,6 +70,26 @@ def test_a_claimed_recompute_has_nothing_to_validate() -> None:
     assert choice["Default"] == "WaitForFiles"
 
 
+def test_a_recompute_and_every_batch_without_an_application_are_for_one_task() -> None:
+    assert STATES["ChooseTransformer"]["Default"] == "TransformFiles"
+    [big] = STATES["ChooseTransformer"]["Choices"]
+    assert big["Next"] == "TransformBigBatch"
+    assert [set(rule) - {"Variable"} for rule in big["And"]] == [
+        {"StringMatches"},
+        {"NumericGreaterThanPath"},
+    ]
+    leading = {name for name in STATES if "TransformBigBatch" in successors(name)}
+    assert leading == {"ChooseTransformer"}
+
+
+def test_a_big_batch_has_time_for_its_retry_within_the_machines_own() -> None:
+    state = STATES["TransformBigBatch"]
+    job_minutes = state["Parameters"]["ExecutionTimeoutMinutes"]
+    assert job_minutes * 60 < state["TimeoutSeconds"]
+    [retry] = state["Retry"]
+    assert (retry["MaxAttempts"] + 1) * state["TimeoutSeconds"] < MACHINE["TimeoutSeconds"]
+
+
 def test_the_wait_is_five_minutes() -> None:
     assert STATES["WaitForFiles"]["Seconds"] == 300
 
@@ -121,6 +141,7 @@ def test_every_failure_of_the_main_path_is_notified_and_logged() -> None:
         "ValidateFiles",
         "ReadVerdict",
         "TransformFiles",
+        "TransformBigBatch",
         "ResetLock",
     ):
         assert STATES[name]["Catch"][0]["Next"] == "DescribeFailure"
