@@ -88,7 +88,7 @@ def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> 
     shop.deliver()
     [run] = shop.ended(known=shop.before)
     assert shop.status(run) == "FAILED"
-    answer = str(shop.sfn.describe_execution(executionArn=run).get("cause"))[:1500]
+    answer = shop.sfn.describe_execution(executionArn=run)
     assert answer["error"] == "PipelineFailed"
     assert '"ExitCode": 1' in answer["cause"] or '"ExitCode":1' in answer["cause"]
     history = shop.sfn.get_execution_history(executionArn=run)["events"]
@@ -199,12 +199,7 @@ def test_four_files_and_no_more_events_are_forced_after_the_scaled_thirty_minute
     assert shop.executions() == list(shop.before)
     [run] = shop.ended(known=shop.before)
     assert time.monotonic() - began >= 5
-    assert (
-        json.loads(str(shop.sfn.describe_execution(executionArn=run).get("cause"))[:1500]["input"])[
-            "forced"
-        ]
-        is True
-    )
+    assert json.loads(shop.sfn.describe_execution(executionArn=run)["input"])["forced"] is True
     assert shop.orders_per_day() == dict.fromkeys(list(ELEVEN)[:4], 1)
     assert "incoming/threshold_not_met_timestamp.json" not in shop.stored()
 
@@ -246,10 +241,7 @@ def test_a_run_started_by_hand_for_files_that_never_come_fails_by_name(shop) -> 
     run = shop.start({"files": ["incoming/orders_typo.csv"]})
     assert shop.ended(known=shop.before) == [run]
     assert shop.status(run) == "FAILED"
-    assert (
-        "incoming/orders_typo.csv"
-        in str(shop.sfn.describe_execution(executionArn=run).get("cause"))[:1500]["cause"]
-    )
+    assert "incoming/orders_typo.csv" in shop.sfn.describe_execution(executionArn=run)["cause"]
     assert not shop.locked()
 
 
@@ -334,7 +326,7 @@ def test_dates_in_the_wrong_order_fail_at_once_and_tell_the_right_one(shop) -> N
     run = shop.start({"recompute": {"from": "2025-03-31", "to": "2025-03-01"}})
     shop.ended(known=shop.before)
     assert shop.status(run) == "FAILED"
-    cause = str(shop.sfn.describe_execution(executionArn=run).get("cause"))[:1500]["cause"]
+    cause = shop.sfn.describe_execution(executionArn=run)["cause"]
     assert "the first is later" in cause
     assert "WaitForFiles" not in shop.states(run)
     assert not shop.locked()
@@ -361,10 +353,7 @@ def test_two_thousand_five_hundred_files_are_processed_in_capped_batches(shop) -
     shop.deliver()
     runs = shop.ended(5, known=shop.before, within=120)
     assert [shop.status(run) for run in runs] == ["SUCCEEDED"] * 5
-    inputs = [
-        json.loads(str(shop.sfn.describe_execution(executionArn=run).get("cause"))[:1500]["input"])
-        for run in runs
-    ]
+    inputs = [json.loads(shop.sfn.describe_execution(executionArn=run)["input"]) for run in runs]
     assert [len(given["files"]) for given in inputs] == [500] * 5
     assert len({key for given in inputs for key in given["files"]}) == 2500
     assert len(shop.names("processed/")) == 2500
