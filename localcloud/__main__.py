@@ -7,12 +7,14 @@ python -m localcloud serve   keep it running for one's own boto3 or AWS CLI
 import argparse
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from infra.functions import ChaliceError
 from infra.stack import StackError
 
 from . import demo
+from .api import ApiError, LocalApi
 from .cloud import LocalCloud, StartError
 from .containers import Containers, RuntimeMissingError
 from .ecs_processes import PROJECT_ROOT
@@ -27,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             containers = Containers.find()
             containers.insist_on(demo.plan(options.engine, options.time_scale).images.values())
         if options.command == "serve":
-            return _serve(
-                options.home, options.port, options.engine, options.time_scale, containers
-            )
+            return _serve(options, containers)
         return demo.run(
             options.delivery,
             engine=options.engine,
@@ -38,26 +38,44 @@ def main(arguments: list[str] | None = None) -> int:
             home=options.home,
             containers=containers,
         )
-    except (demo.DemoError, ChaliceError, RuntimeMissingError, StackError, StartError) as error:
+    except (
+        ApiError,
+        demo.DemoError,
+        ChaliceError,
+        RuntimeMissingError,
+        StackError,
+        StartError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
-def _serve(
-    home: Path, port: int, engine: str, time_scale: float, containers: Containers | None
-) -> int:
+def _serve(options: argparse.Namespace, containers: Containers | None) -> int:
+    home = options.home
     shutil.rmtree(home, ignore_errors=True)
-    with LocalCloud.start(home, time_scale=time_scale, port=port, containers=containers) as cloud:
-        stack = provision(demo.plan(engine, time_scale), cloud)
-        with cloud.announced() as environment:
-            _invite(cloud, stack, environment)
-            cloud.wait()
+    with ExitStack() as running:
+        cloud = running.enter_context(
+            LocalCloud.start(
+                home, time_scale=options.time_scale, port=options.port, containers=containers
+            )
+        )
+        stack = provision(demo.plan(options.engine, options.time_scale), cloud)
+        api = running.enter_context(
+            LocalApi.start(
+                home / "chalice_app",
+                environment={**stack.environment, **cloud.environment},
+                log_file=home / "api.log",
+                port=options.api_port,
+            )
+        )
+        _invite(cloud, stack, api, running.enter_context(cloud.announced()))
+        cloud.wait()
     return 0
 
 
-def _invite(cloud: LocalCloud, stack: Stack, environment: Path) -> None:
+def _invite(cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path) -> None:
     for name, value in cloud.environment.items():
         print(f"export {name}={value}")
     print(
@@ -70,7 +88,8 @@ aws ecs list-tasks --cluster {CLUSTER}
 aws sqs receive-message --queue-url {stack.messages_url}
 
 # In any shell: shopkpi status --local
-# Logs: {cloud.home}/server.log and {cloud.home}/tasks/. Ctrl-C ends it.""",
+# The REST API: curl '{api.url}/kpis/daily?from=2025-03-01&to=2025-03-31'
+# Logs: {cloud.home}/server.log, {cloud.home}/api.log and {cloud.home}/tasks/. Ctrl-C ends it.""",
         flush=True,
     )
 
@@ -107,6 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--fail", action="store_true", help="add an orders file without its header")
     serve = commands.add_parser("serve", parents=[shared], help="keep it running")
     serve.add_argument("--port", type=int, default=4566)
+    serve.add_argument(
+        "--api-port", type=int, default=8000, help="for the REST API (default: 8000)"
+    )
     return parser
 
 
