@@ -147,9 +147,17 @@ def _asked_of_ecs(operation: str, body: Mapping[str, Any]) -> Iterator[Ask]:
 
 
 def _asked_of_cloudwatch(environ: Mapping[str, Any]) -> Ask:
-    body = RpcV2CBORParser().parse_data_item(BytesIO(body_of(environ)))
-    operation = environ["PATH_INFO"].rsplit("/", 1)[-1]
-    return Ask.of(f"cloudwatch:{operation}", "*", cloudwatch__namespace=body["Namespace"])
+    body = body_of(environ)
+    # boto3 takes the first of three protocols that both sides speak.
+    if "HTTP_X_AMZ_TARGET" in environ:
+        operation, namespace = operation_of(environ), json.loads(body)["Namespace"]
+    elif "cbor" in environ.get("CONTENT_TYPE", ""):
+        operation = environ["PATH_INFO"].rsplit("/", 1)[-1]
+        namespace = RpcV2CBORParser().parse_data_item(BytesIO(body))["Namespace"]
+    else:
+        form = parse_qs(body.decode())
+        operation, namespace = form["Action"][0], form["Namespace"][0]
+    return Ask.of(f"cloudwatch:{operation}", "*", cloudwatch__namespace=namespace)
 
 
 def log(group: str, action: str) -> Ask:

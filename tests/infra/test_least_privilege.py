@@ -28,7 +28,11 @@ NOT_LIVED = {
     "UploadRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     "KeeperRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     # The answer to a move was lost and the move is tried again.
-    "FinishRunRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
+    "ReadVerdictRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
+    "FinishRunRole": [
+        Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
+        Ask.of("s3:ListBucket", BUCKET),
+    ],
     # Vacuum, after compaction.
     "TransformerRole": [Ask.of("s3:DeleteObject", f"{BUCKET}/ledger/r/orders/part.parquet")],
     # API Gateway calls it as a function; here it is a server of its own.
