@@ -150,7 +150,7 @@ def _asked_of_cloudwatch(environ: Mapping[str, Any]) -> Ask:
     body = body_of(environ)
     # boto3 takes the first of three protocols that both sides speak.
     if "HTTP_X_AMZ_TARGET" in environ:
-        operation, namespace = operation_of(environ), json.loads(body)["Namespace"]
+        operation, namespace = _operation(environ), json.loads(body)["Namespace"]
     elif "cbor" in environ.get("CONTENT_TYPE", ""):
         operation = environ["PATH_INFO"].rsplit("/", 1)[-1]
         namespace = RpcV2CBORParser().parse_data_item(BytesIO(body))["Namespace"]
