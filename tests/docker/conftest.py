@@ -171,7 +171,12 @@ def pipeline(containers: Containers, tmp_path: Path) -> Callable[[str], Any]:
         with LocalCloud.start(
             tmp_path / engine, time_scale=1 / 600, containers=containers
         ) as cloud:
-            plan = Plan(task_environment={"ENGINE": engine}, transformer=f"transformer-{engine}")
+            plan = Plan(
+                # Only what a test starts: the schedule comes round every half second.
+                environment={"MAX_BATCH_ATTEMPTS": "1"},
+                task_environment={"ENGINE": engine},
+                transformer=f"transformer-{engine}",
+            )
             shop = Shop(stack=provision(plan, cloud), session=cloud.session())
             yield Pipeline(shop, containers, cloud.session())
 
