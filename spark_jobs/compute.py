@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from . import kpis
 from .errors import KpiOverflowError
+from .staging import in_reach
 
 
 class Kpis(NamedTuple):
@@ -73,13 +74,14 @@ def compute(
     Raises:
         KpiOverflowError: a sum does not fit its column.
     """
-    orders, lines, products = (spark.read.parquet(str(path)) for path in staged)
-    orders = kpis.between(orders, start, end)
-    results = kpis.category_kpis(orders, lines, products), kpis.order_kpis(orders, lines)
-    if explain_plan:
-        for result in results:
-            result.explain()
-    category, daily = (result.toArrow() for result in results)
+    with in_reach(staged) as places:
+        orders, lines, products = map(spark.read.parquet, places)
+        orders = kpis.between(orders, start, end)
+        results = kpis.category_kpis(orders, lines, products), kpis.order_kpis(orders, lines)
+        if explain_plan:
+            for result in results:
+                result.explain()
+        category, daily = (result.toArrow() for result in results)
     for name, table in (("CategoryKPIs", category), ("OrderKPIs", daily)):
         _insist_on_values(name, table)
     return Kpis(

@@ -293,18 +293,20 @@ _READS = (".GetItem", ".BatchGetItem", ".DescribeExecution", ".GetExecutionHisto
 class CuttingProxy:
     """Stands before the AWS, and kills the sender of a write, or holds it back.
 
-    A write that is cut off never arrives: the moment between two writes that arrive. ``writes``
-    counts from the last :meth:`arm`.
+    A write that is cut off never arrives: the moment between two writes that arrive. ``kill_at`` is
+    the number of a write or what its name contains; the first that contains ``hold_at`` is held
+    back until ``go_on``, and ``held`` tells that it is there.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(
+        self, endpoint: str, *, kill_at: int | str | None = None, hold_at: str | None = None
+    ) -> None:
         host, port = endpoint.removeprefix("http://").split(":")
         self.writes: list[str] = []
         self.victim: Any = None
         self.held, self.go_on = threading.Event(), threading.Event()
-        self._kill_at: int | None = None
+        self._kill_at, self._hold_at = kill_at, hold_at
         self._killed = False
-        self._kill_at_first = self._hold_at_first = ""
         self._lock = threading.Lock()
         proxy = self
 
@@ -351,27 +353,14 @@ class CuttingProxy:
             write = target or f"{request.command} {request.path}"
             self.writes.append(write)
             number = len(self.writes)
-        if self._hold_at_first and self._hold_at_first in write and not self.held.is_set():
+        if self._hold_at and self._hold_at in write and not self.held.is_set():
             self.held.set()
             self.go_on.wait(60)
-        if number == self._kill_at or (self._kill_at_first and self._kill_at_first in write):
+        if number == self._kill_at or (isinstance(self._kill_at, str) and self._kill_at in write):
             self.victim.kill()
             self._killed = True
         # What a killed process still has on its way is lost, too.
         return self._killed
-
-    def arm(self, kill_at: int | None) -> None:
-        """Kill at the n-th write from now, or never."""
-        self.writes.clear()
-        self._kill_at = kill_at
-        self._killed = False
-
-    def kill_at_first(self, write: str) -> None:
-        self._kill_at_first = write
-
-    def hold_at(self, write: str) -> None:
-        """Hold the first such write back until ``go_on``; ``held`` tells that it is there."""
-        self._hold_at_first = write
 
     def close(self) -> None:
         self._server.shutdown()

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,15 +57,34 @@ def tasks_run(cluster: Cluster) -> int:
     return sum(log.read_text().count("Finished task") for log in logs)
 
 
+def read_by_executors(cluster: Cluster) -> set[Path]:
+    """Every file that an executor of any job has read."""
+    logs = cluster.home.glob("worker-*/app-*/*/stderr")
+    texts = (log.read_text() for log in logs)
+    return {
+        Path(path)
+        for text in texts
+        for path in re.findall(r"Reading File path: file://([^,]+),", text)
+    }
+
+
 def test_a_job_submitted_to_the_cluster_equals_the_oracle(
     cluster: Cluster, delivery: Path, tmp_path: Path
 ) -> None:
-    before = tasks_run(cluster)
-    job = cluster.submit(TRANSFORM, *arguments(delivery, tmp_path), cwd=ROOT)
+    shared = tmp_path / "shared"
+    job = cluster.submit(
+        TRANSFORM,
+        *arguments(delivery, tmp_path),
+        environment={"SPARK_STAGING": str(shared)},
+        cwd=ROOT,
+    )
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors[-3000:]
     assert written(tmp_path) == oracle.from_csv(delivery)
-    assert tasks_run(cluster) > before, "the driver did the work by itself"
+    assert {place.name for place in read_by_executors(cluster) if shared in place.parents} == {
+        "orders.parquet", "lines.parquet", "products.parquet"
+    }, "the executors have not read what was staged for them"  # fmt: skip
+    assert list(shared.iterdir()) == []
 
 
 def test_a_worker_killed_in_the_middle_changes_no_result(cluster: Cluster, tmp_path: Path) -> None:

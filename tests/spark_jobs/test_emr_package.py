@@ -1,5 +1,7 @@
 """What goes to EMR Serverless really runs: a clean Python and a cluster that is not ours."""
 
+import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -25,6 +27,14 @@ def shop() -> Iterator[Shop]:
         yield Shop.open(endpoint, "emr")
 
 
+def driver_environment() -> dict[str, str]:
+    """What the state machine gives the driver on EMR Serverless."""
+    machine = json.loads((ROOT / "statemachine.asl.json").read_text())
+    submit = machine["States"]["TransformBigBatch"]["Parameters"]["JobDriver"]["SparkSubmit"]
+    settings = re.findall(r"driverEnv\.(\w+)=(\S+)", submit["SparkSubmitParameters"])
+    return dict(settings)
+
+
 def published(shop: Shop) -> oracle.Tables:
     tables = shop.items()
     for item in [*tables["category"], *tables["daily"]]:
@@ -45,6 +55,10 @@ def test_a_run_submitted_as_the_package_publishes_what_the_oracle_says(
     entry_point.write_bytes(emr_package.ENTRY_POINT.read_bytes())
     emr_package.zip_packages(packages)
     emr_package.install(tmp_path / "dependencies", emr_package.this_machine())
+    given = driver_environment()
+    assert set(given) >= {name for name in shop.environment if name.endswith("_TABLE")}
+    assert given["PYTHONPATH"] == "./dependencies"
+    assert given["PYSPARK_PYTHON"].endswith(f"/python{emr_package.PYTHON}")
 
     job = cluster.submit(
         entry_point,
@@ -53,7 +67,8 @@ def test_a_run_submitted_as_the_package_publishes_what_the_oracle_says(
         environment={
             **shop.environment,
             "PYSPARK_PYTHON": CLEAN_PYTHON,
-            "PYTHONPATH": str(tmp_path / "dependencies"),
+            "PYTHONPATH": "./dependencies",
+            "SPARK_STAGING": str(tmp_path / "staging"),
         },
         cwd=tmp_path,
     )

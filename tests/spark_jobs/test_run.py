@@ -1,13 +1,15 @@
 """Runs, one after the other, end in the same KPIs as one delivery of everything."""
 
+import contextlib
 import csv
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from itertools import count
@@ -196,29 +198,32 @@ def test_a_crash_at_any_write_of_a_run_and_a_retry_end_as_a_run_without_a_crash(
     run_batch(shop, sail, first_delivery(tmp_path / "1"), "run-1")
     shops.finish_in(shop, "run-1")
     validated(shop.land(second_delivery(tmp_path / "2"), "run-2", hours=1), shop.environment)
-    proxy = CuttingProxy(shop.endpoint)
 
-    def run(copy: Shop, kill_at: int | None) -> int:
-        proxy.arm(kill_at)
-        proxy.victim = start(copy.manifest("run-2"), copy.through(proxy.endpoint).environment)
-        proxy.victim.join(60)
-        return proxy.victim.exitcode
+    def run(copy: Shop, kill_at: int | None) -> tuple[int, list[str]]:
+        with contextlib.closing(CuttingProxy(shop.endpoint, kill_at=kill_at)) as proxy:
+            proxy.victim = start(copy.manifest("run-2"), copy.through(proxy.endpoint).environment)
+            proxy.victim.join(60)
+            return proxy.victim.exitcode, proxy.writes
 
     undisturbed = shop.copied(f"shop-{next(_numbers)}")
-    assert run(undisturbed, None) == 0
-    writes = list(proxy.writes)
+    code, writes = run(undisturbed, None)
+    assert code == 0
     for wanted in ("/ledger/main/orders/", "TransactWriteItems", "UpdateItem", "/processed/"):
         assert any(wanted in write for write in writes), writes
-    for number in range(1, len(writes) + 1):
+
+    def crash_and_retry(number: int) -> None:
+        where = f"a crash at write {number}, {writes[number - 1]}"
         copy = shop.copied(f"shop-{next(_numbers)}")
-        assert run(copy, number) == -9, f"not killed at write {number}, {writes[number - 1]}"
-        assert run(copy, None) == 0
-        where = f"after a crash at write {number}, {writes[number - 1]}"
+        assert run(copy, number)[0] == -signal.SIGKILL, where
+        assert run(copy, None)[0] == 0, where
         assert copy.items() == undisturbed.items(), where
         assert copy.keys("incoming/") == [], where
         assert copy.keys("processed/") == undisturbed.keys("processed/"), where
         assert published(copy, "run-2")["ledger_version"] == 2, where
-    proxy.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(crash_and_retry, n + 1) for n in range(len(writes))]:
+            done.result()
 
 
 def test_two_transformers_of_one_run_at_once_count_its_rows_once(
@@ -242,8 +247,7 @@ def test_a_zombie_that_wakes_up_after_a_newer_run_changes_nothing(
 ):
     first = shop.land(first_delivery(tmp_path / "1"), "run-1")
     validated(first, shop.environment)
-    proxy = CuttingProxy(shop.endpoint)
-    proxy.hold_at("TransactWriteItems")
+    proxy = CuttingProxy(shop.endpoint, hold_at="TransactWriteItems")
     zombie = start(first, shop.through(proxy.endpoint).environment)
     proxy.held.wait(60)
     run_batch(shop, sail, second_delivery(tmp_path / "2"), "run-2", hours=1)
@@ -261,12 +265,11 @@ def test_a_run_that_died_before_it_published_is_healed_by_the_next(
 ):
     first = shop.land(first_delivery(tmp_path / "1"), "run-1")
     validated(first, shop.environment)
-    proxy = CuttingProxy(shop.endpoint)
-    proxy.kill_at_first("TransactWriteItems")
+    proxy = CuttingProxy(shop.endpoint, kill_at="TransactWriteItems")
     proxy.victim = start(first, shop.through(proxy.endpoint).environment)
     proxy.victim.join(60)
     proxy.close()
-    assert proxy.victim.exitcode == -9
+    assert proxy.victim.exitcode == -signal.SIGKILL
     assert shop.items()["daily"] == []
     late = write_delivery(tmp_path / "2", {"orders_2.csv": [order("4", "2026-02-09")]})
     run_batch(shop, sail, late, "run-2", hours=1)
