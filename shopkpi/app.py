@@ -158,7 +158,9 @@ def _runs(
     Runs of the last twelve months, with their files, rows, dates and estimated cost.
     """
     found = history.latest(at.pipeline, limit, history.parse_state(state))
-    at.screen.show(found, history.draw_list(found) if found else "no runs yet")
+    at.screen.show(
+        history.documents(found), history.draw_list(found) if found else "no such runs yet"
+    )
 
 
 @command("show")

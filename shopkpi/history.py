@@ -1,6 +1,8 @@
 """Runs that were: the latest of them, and one in all its detail."""
 
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # What is looked through for a run id that was mistyped, or for the runs of one state.
 _LOOK_BACK: Final = 200
+_MONEY: Final = frozenset({"cost_by_service", "estimated_cost"})
 STATES: Final = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
@@ -51,6 +54,29 @@ def latest(pipeline: "Pipeline", limit: int, state: str | None) -> list["RunReco
     return [run for run in found if state in {None, run["state"]}][:limit]
 
 
+def documents(runs: Iterable["RunRecord"]) -> list[Mapping[str, Any]]:
+    """Return records with numbers for counts and seconds; money stays exact."""
+    return [_document(cast("Mapping[str, Any]", run)) for run in runs]
+
+
+def _document(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        name: value if name in _MONEY else _numbers(value, seconds=name.startswith("seconds"))
+        for name, value in run.items()
+    }
+
+
+def _numbers(value: Any, *, seconds: bool) -> Any:
+    match value:
+        case Decimal():
+            return float(value) if seconds else int(value)
+        case dict():
+            return {name: _numbers(inner, seconds=seconds) for name, inner in value.items()}
+        case list():
+            return [_numbers(inner, seconds=seconds) for inner in value]
+    return value
+
+
 def parse_state(text: str | None) -> str | None:
     """Raise UsageError for what is no run's state; any case will do."""
     if text is None or text.upper() in STATES:
@@ -80,7 +106,7 @@ def show(pipeline: "Pipeline", run_id: str) -> Shown:
     from chalice_app.chalicelib.landing import RunKeys
 
     record, execution = find(pipeline, run_id)
-    noted: Mapping[str, Any] = cast("Mapping[str, Any]", record or {})
+    noted = _document(cast("Mapping[str, Any]", record or {}))
     started = execution.started_at if execution else _moment(noted.get("started_at"))
     ended = execution.ended_at if execution else _moment(noted.get("ended_at"))
     return Shown(
@@ -166,7 +192,7 @@ def draw(run: Shown) -> list[Any]:
         ("ledger", f"version {noted['ledger_version']}" if "ledger_version" in noted else ""),
         ("engine", noted.get("engine", "")),
         ("cost", _cost(noted)),
-        ("cause", run.cause or ""),
+        ("cause", readable(run.cause or "")),
     ]
     parts: list[Any] = [Text.assemble("run ", (run.run_id, "bold"), ": ", coloured(run.state))]
     parts += [f"{name:<10} {value}" for name, value in facts if value]
@@ -189,9 +215,26 @@ def draw(run: Shown) -> list[Any]:
     quarantined = noted.get("rows", {}).get("quarantined", 0) or noted.get("rejected_file_count")
     if quarantined:
         parts.append(f"what is in quarantine, and why: shopkpi quarantine {run.run_id}")
-    if run.state in {"FAILED", "TIMED_OUT", "ABORTED"}:
+    # What has claimed nothing has nothing to be replayed.
+    if run.state in {"FAILED", "TIMED_OUT", "ABORTED"} and "files" in noted:
         parts.append(f"once the cause is removed: shopkpi replay {run.run_id}")
     return parts
+
+
+def readable(cause: str) -> str:
+    """Return what a cause says to people: Lambda and ECS put JSON around that, cut at its end.
+
+    >>> readable('ClaimError: {"errorType":"ClaimError","errorMessage":"no files","stackTrace":[]}')
+    'ClaimError: no files'
+    """
+    error, _, document = cause.partition(": {")
+    if said := re.search(r'"errorMessage":\s*"((?:[^"\\]|\\.)*)', document):
+        message = json.loads(f'"{said[1]}"')
+        return f"{error}: {message}"
+    if said := re.search(r'"StoppedReason":\s*"([^"]*)"', document):
+        code = re.search(r'"ExitCode":\s*(\d+)', document)
+        return f"{error}: {said[1]}{f', exit code {code[1]}' if code else ''}"
+    return cause
 
 
 def coloured(state: str) -> Any:

@@ -119,7 +119,7 @@ def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]
 
 
 def download(pipeline: "Pipeline", items: list[Download], screen: Screen) -> None:
-    with screen.progress() as progress:
+    with screen.progress(of_bytes=True) as progress:
         bar = progress.add_task("downloading", total=sum(item.size for item in items))
         for item in items:
             item.to.parent.mkdir(parents=True, exist_ok=True)

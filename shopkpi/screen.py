@@ -64,16 +64,25 @@ class Screen:
         with console.status(text):
             yield
 
-    def progress(self) -> "Progress":
-        """Return bars for work whose size is known."""
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    def progress(self, *, of_bytes: bool = False) -> "Progress":
+        """Return bars for work whose size is known, in bytes or in pieces."""
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+        )
 
+        console = self.err()
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
-            console=self.err(),
+            DownloadColumn() if of_bytes else MofNCompleteColumn(),
+            console=console,
             transient=True,
+            # Into a log it would only put an empty line.
+            disable=not console.is_terminal,
         )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shopkpi import doctor, reference
+from shopkpi import doctor, history, reference
 from shopkpi.errors import EXIT_CODES
 from shopkpi.times import duration
 from tests.conftest import ROOT
@@ -111,6 +111,25 @@ def test_the_shell_completes_commands_runs_and_categories(
 )
 def test_durations_have_one_or_two_units(seconds: float, text: str) -> None:
     assert duration(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (
+            'ClaimError: {"errorType":"ClaimError","errorMessage":"run \\"x\\": no files","stackTr',
+            'ClaimError: run "x": no files',
+        ),
+        (
+            'States.TaskFailed: {"Containers":[{"ExitCode":137,"Name":"validator"}],'
+            '"StoppedReason":"Essential container in task exited"}',
+            "States.TaskFailed: Essential container in task exited, exit code 137",
+        ),
+        ("AllFilesRejected: No row was accepted", "AllFilesRejected: No row was accepted"),
+    ],
+)
+def test_a_cause_is_shown_without_the_json_around_it(cause: str, text: str) -> None:
+    assert history.readable(cause) == text
 
 
 @pytest.mark.parametrize(
