@@ -13,6 +13,7 @@ is in the way of taking a stage down.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,8 @@ class Stage:
         known = load()["Parameters"]
         if unknown := sorted(set(parameters) - set(known)):
             raise UsageError(f"{unknown[0]}: no such parameter; there are {', '.join(known)}")
-        kept = {key: value for key, value in self.stack.parameters().items() if key in known}
+        kept = {name: str(known[name]["Default"]) for name in known}
+        kept |= {key: value for key, value in self.stack.parameters().items() if key in known}
         with sent(render(), self.session) as template:
             return self.stack.plan(
                 template,
@@ -163,8 +165,6 @@ def image_tag() -> str:
     head = PROJECT_ROOT / ".git"
     if not head.exists() or shutil.which("git") is None:
         return "latest"
-    import subprocess
-
     return subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - the user's own git
         cwd=PROJECT_ROOT,
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stage = Stage.open(options.stage, boto3.Session(region_name=region))
     try:
         if options.command == "up":
-            up(stage, dict(options.parameter), dry_run=options.dry_run)
+            up(stage, {"ImageTag": image_tag(), **dict(options.parameter)}, dry_run=options.dry_run)
         else:
             down(stage, delete_data=options.delete_data)
     except (DataError, UsageError) as error:

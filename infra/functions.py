@@ -26,6 +26,8 @@ ENVIRONMENT: Final = {
     "RUNS_TABLE": "RunsTable",
     "CATEGORY_KPIS_TABLE": "CategoryKpisTable",
     "ORDER_KPIS_TABLE": "OrderKpisTable",
+    "VALIDATOR_TASK_SIZE": "ValidatorTaskSize",
+    "TRANSFORMER_TASK_SIZE": "TransformerTaskSize",
 }
 _ROLE_OF: Final = "RoleOf"
 # Chalice's own name for what answers all routes; an output's name takes no underscore.

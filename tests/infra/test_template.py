@@ -1,0 +1,167 @@
+"""The template against the machine, the functions, the containers and the code."""
+
+import ast
+import json
+import re
+from typing import Any
+
+import yaml
+from cfnlint.decode import cfn_yaml
+
+from chalice_app.chalicelib.settings import Settings
+from expectations import data_docs
+from infra import functions, template
+
+TEMPLATE = template.load()
+RESOURCES = TEMPLATE["Resources"]
+MACHINE: dict[str, Any] = json.loads(template.MACHINE.read_text(encoding="utf-8"))
+APP = (template.PROJECT_ROOT / "chalice_app/app.py").read_text(encoding="utf-8")
+DOCS = template.PROJECT_ROOT / "docs"
+
+
+def container(task: str) -> dict[str, Any]:
+    [found] = RESOURCES[task]["Properties"]["ContainerDefinitions"]
+    return found
+
+
+def environment(task: str) -> set[str]:
+    return {item["Name"] for item in container(task)["Environment"]}
+
+
+def handlers() -> dict[str, str]:
+    """Return the functions of the app: their Chalice names and their decorators'."""
+    found = {}
+    for node in ast.parse(APP).body:
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                assert isinstance(decorator, ast.Call)
+                kind = ast.unparse(decorator.func).removeprefix("app.")
+                names = [k.value for k in decorator.keywords if k.arg == "name"]
+                found[ast.literal_eval(names[0]) if names else node.name] = kind
+    return found
+
+
+def test_it_is_read_as_the_linter_reads_it() -> None:
+    assert cfn_yaml.load(str(template.TEMPLATE)) == TEMPLATE
+
+
+def test_what_is_sent_is_the_template_with_the_machine_and_without_remarks() -> None:
+    sent = json.loads(template.render())
+    definition = json.loads(sent["Resources"]["Machine"]["Properties"]["DefinitionString"])
+    assert set(definition["States"]) == set(MACHINE["States"])
+    assert "Comment" not in definition
+    assert set(sent["Resources"]) == set(RESOURCES)
+    assert not any("Metadata" in resource for resource in sent["Resources"].values())
+
+
+def test_names_that_are_fixed_are_the_templates() -> None:
+    names = {
+        "CategoryKpis": ("TableName", "CategoryKPIs"),
+        "OrderKpis": ("TableName", "OrderKPIs"),
+        "PipelineRuns": ("TableName", "PipelineRuns"),
+        "Cluster": ("ClusterName", "ecommerce-data-pipeline-cluster"),
+        "Machine": ("StateMachineName", "ECommercePipeline"),
+        "ValidatorTask": ("Family", "ecommerce-validator-task"),
+        "TransformerTask": ("Family", "ecommerce-transformer-task"),
+    }
+    for resource, (name, value) in names.items():
+        assert RESOURCES[resource]["Properties"][name] == value
+
+
+def test_the_machine_overrides_containers_that_the_tasks_have() -> None:
+    for state, task in (("ValidateFiles", "ValidatorTask"), ("TransformFiles", "TransformerTask")):
+        parameters = MACHINE["States"][state]["Parameters"]
+        [override] = parameters["Overrides"]["ContainerOverrides"]
+        assert override["Name"] == container(task)["Name"]
+        assert parameters["TaskDefinition"] == f"${{{task}Definition}}"
+
+
+def test_the_containers_get_the_variables_that_their_code_insists_on() -> None:
+    code = (template.PROJECT_ROOT / "spark_jobs/run.py").read_text(encoding="utf-8")
+    needed = set(re.findall(r'"([A-Z_]+_TABLE)"', code))
+    assert needed
+    assert needed <= environment("TransformerTask")
+    assert "GX_ANALYTICS_ENABLED" in environment("ValidatorTask")
+
+
+def test_the_functions_get_the_variables_that_their_code_insists_on() -> None:
+    config = json.loads((template.PROJECT_ROOT / "chalice_app/.chalice/config.json").read_text())
+    given = {
+        **config["environment_variables"],
+        **dict.fromkeys(functions.ENVIRONMENT, "1024/2048"),
+        "STEP_FUNCTION_ARN": "arn:aws:states:eu-north-1:123456789012:stateMachine:M",
+    }
+    assert Settings.from_env(given).min_order_files == 5
+    code = "".join(
+        path.read_text() for path in (template.PROJECT_ROOT / "chalice_app").rglob("*.py")
+    )
+    assert [name for name in given if f'"{name}"' not in code] == []
+    assert set(functions.ENVIRONMENT.values()) <= set(TEMPLATE["Outputs"])
+
+
+def test_every_function_has_a_role_a_log_and_a_name_that_the_machine_knows() -> None:
+    roles = {name.removeprefix("RoleOf") for name in TEMPLATE["Outputs"] if "RoleOf" in name}
+    routes = {name for name, kind in handlers().items() if kind == "route"}
+    others = set(handlers()) - routes
+    assert roles == {*others, *(["Api"] if routes else [])}
+    groups = {
+        resource["Properties"]["LogGroupName"]["Fn::Sub"].rsplit("-", 1)[-1]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::Logs::LogGroup" and "/aws/lambda/" in str(resource)
+    }
+    assert others <= groups
+    called = {
+        value["Fn::Sub"].rsplit("-", 1)[-1]
+        for name, value in RESOURCES["Machine"]["Properties"]["DefinitionSubstitutions"].items()
+        if name.endswith("Function")
+    }
+    assert called == {name for name, kind in handlers().items() if kind == "lambda_function"}
+
+
+def test_dead_letters_are_kept_of_every_function_that_nobody_waits_for() -> None:
+    events = {"on_s3_event", "on_cw_event", "schedule"}
+    assert set(functions.ASYNCHRONOUS) == {n for n, kind in handlers().items() if kind in events}
+
+
+def test_every_alarm_has_its_section_in_the_runbook() -> None:
+    sections = set(re.findall(r"^## ([a-z-]+)$", (DOCS / "runbook.md").read_text(), re.MULTILINE))
+    alarms = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    linked = {alarm["AlarmDescription"].split("docs/runbook.md#")[1] for alarm in alarms}
+    named = {
+        alarm["AlarmName"]["Fn::Sub"].removeprefix("ecommerce-kpi-${Stage}-") for alarm in alarms
+    }
+    assert len(alarms) == 5
+    assert linked == named == sections
+    assert all(alarm["AlarmActions"] == [{"Ref": "Topic"}] for alarm in alarms)
+
+
+def test_every_parameter_stands_in_the_deployment_guide() -> None:
+    guide = (DOCS / "deploy.md").read_text(encoding="utf-8")
+    assert [name for name in TEMPLATE["Parameters"] if name != "Stage" and name not in guide] == []
+
+
+def test_the_lifecycle_keeps_what_later_runs_need() -> None:
+    rules = {
+        rule["Id"]: rule
+        for rule in RESOURCES["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    }
+    for kept in ("incoming", "processed", "quarantine", "ledger"):
+        assert "ExpirationInDays" not in rules[kept]
+    note = json.dumps(
+        {"run_id": "20250301T000000Z-0123456789abcdef-99", "at": "2025-03-01T00:00:00.000000+00:00"}
+    )
+    assert len(note) < int(rules["runs"]["ObjectSizeGreaterThan"])
+    assert rules["data-docs"]["Prefix"] == f"{data_docs.ROOT}/"
+
+
+def test_no_account_subnet_or_region_is_written_down() -> None:
+    text = template.TEMPLATE.read_text(encoding="utf-8")
+    assert not re.search(r"\b\d{12}\b|subnet-[0-9a-f]{8}|\b(eu|us|ap)-[a-z]+-\d", text)
+
+
+def test_every_skip_of_checkov_has_its_reason() -> None:
+    lines = (template.TEMPLATE.with_name("checkov.yaml")).read_text("utf-8").splitlines()
+    skips = [number for number, line in enumerate(lines) if line.strip().startswith("- CKV")]
+    assert skips
+    assert all(lines[number - 1].strip().startswith("#") for number in skips)
+    assert yaml.safe_load("\n".join(lines))["file"] == ["infra/template.yaml"]
