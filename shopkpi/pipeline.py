@@ -127,17 +127,17 @@ class Pipeline:
     def session(self) -> "boto3.Session":
         import boto3
 
-        given = self.place.environment
-        own: dict[str, Any] = {}
+        given, own = self.place.environment, dict[str, Any]()
         if self.place.local:
             own = {
                 "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
                 "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
-                "region_name": given["AWS_REGION"],
             }
-        session = boto3.Session(profile_name=self.place.profile, **own)
-        region = self.place.region or session.region_name or DEFAULT_REGION
-        return boto3.Session(profile_name=self.place.profile, **{**own, "region_name": region})
+        elif self.place.profile:
+            own = {"profile_name": self.place.profile}
+        region = self.place.region or (given["AWS_REGION"] if self.place.local else None)
+        session = boto3.Session(region_name=region, **own)
+        return session if session.region_name else boto3.Session(region_name=DEFAULT_REGION, **own)
 
     @property
     def region(self) -> str:

@@ -36,6 +36,8 @@ class Order:
 
 def replay(pipeline: "Pipeline", run_id: str) -> Order:
     """Raises NotFoundError for a run that is not there, or has not claimed anything."""
+    from chalice_app.chalicelib.api import replay_id
+
     manifest = pipeline.documents.manifest(run_id)
     if manifest is None:
         find(pipeline, run_id)
@@ -53,16 +55,23 @@ def replay(pipeline: "Pipeline", run_id: str) -> Order:
         raise RefusedError(
             f"{run_id} goes on: wait for its end (`shopkpi show {run_id}`), or stop its execution"
         )
-    return _order(pipeline, "replay", {"replay_of": run_id}, about=what[manifest.task])
+    return _order(
+        pipeline,
+        # The API's name: asked for here and there within a minute, it is one run.
+        replay_id(run_id, pipeline.now()),
+        {"replay_of": run_id},
+        about=what[manifest.task],
+    )
 
 
 def backfill(pipeline: "Pipeline", start: date, end: date) -> Order:
+    """Raises UsageError for dates that are still to come."""
     if start > pipeline.now().date() + timedelta(days=1):
         raise UsageError(f"--from {start} is in the future: no order is of that date yet")
     days = (end - start).days + 1
     return _order(
         pipeline,
-        "backfill",
+        f"{_moment(pipeline)}-backfill",
         {"recompute": {"from": start.isoformat(), "to": end.isoformat()}},
         about=f"publishes the KPIs of {days} {'date' if days == 1 else 'dates'} again, {start} to "
         f"{end}, from what the ledger holds",
@@ -70,21 +79,24 @@ def backfill(pipeline: "Pipeline", start: date, end: date) -> Order:
 
 
 def rebuild(pipeline: "Pipeline") -> Order:
+    """Return the order to make a fresh ledger."""
     return _order(
         pipeline,
-        "rebuild",
+        f"{_moment(pipeline)}-rebuild",
         {"rebuild": True},
         about="makes a fresh ledger of everything in processed/ and publishes all KPIs anew",
     )
 
 
-def _order(pipeline: "Pipeline", kind: str, document: Mapping[str, Any], *, about: str) -> Order:
-    now = pipeline.now()
-    lock = look_at_lock(pipeline, now)
+def _moment(pipeline: "Pipeline") -> str:
+    """Return what names begin with, so that they sort by time as the trigger's do."""
+    return f"{pipeline.now():%Y%m%dT%H%M%SZ}"
+
+
+def _order(pipeline: "Pipeline", name: str, document: Mapping[str, Any], *, about: str) -> Order:
+    lock = look_at_lock(pipeline, pipeline.now())
     return Order(
-        # Sorts by time as the trigger's names do. The same order again within a second is, to
-        # Step Functions, the same execution.
-        run_id=f"{now:%Y%m%dT%H%M%SZ}-{kind}",
+        run_id=name,
         input=document,
         about=about,
         waits_for=lock.run_id if lock is not None and lock.verdict != "dead" else None,
@@ -92,9 +104,12 @@ def _order(pipeline: "Pipeline", kind: str, document: Mapping[str, Any], *, abou
 
 
 def start(pipeline: "Pipeline", order: Order) -> None:
-    """Raises RefusedError when a run of that very second has another input."""
+    """Raises RefusedError when the same was started a moment ago and has ended already."""
     if not pipeline.executions.start(order.run_id, dict(order.input)):
-        raise RefusedError(f"{order.run_id} has been started by somebody else: try again")
+        raise RefusedError(
+            f"{order.run_id} was started a moment ago: see `shopkpi show {order.run_id}`, or try "
+            "again in a minute"
+        )
 
 
 def wait(pipeline: "Pipeline", run_id: str, screen: Screen) -> Shown:
