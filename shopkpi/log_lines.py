@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import NotFoundError, UsageError
-from .history import find
+from .history import find, readable
 from .pipeline import APP_NAME, FUNCTIONS
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def draw(lines: Iterable[Line]) -> Iterator[Any]:
     styles = {"ERROR": "bold red", "WARNING": "yellow"}
     for line in lines:
         fields = " ".join(
-            f"{name}={value}"
+            f"{name}={readable(str(value)) if name == 'cause' else value}"
             for name, value in line.fields.items()
             if name not in {"logger", "run_id"} and value not in {None, ""}
         )

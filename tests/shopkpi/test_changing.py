@@ -120,6 +120,11 @@ def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
     function = "arn:aws:lambda:eu-north-1:123456789012:function:ecommerce-kpi-dev-OnExecutionEnded"
     event = {
         "version": "0",
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "account": "123456789012",
+        "region": "eu-north-1",
+        "time": "2026-01-02T03:04:05Z",
+        "resources": [f"{execution}:{shop.run}"],
         "source": "aws.states",
         "detail-type": "Step Functions Execution Status Change",
         "detail": {"executionArn": f"{execution}:{shop.run}", "status": "FAILED"},
