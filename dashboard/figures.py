@@ -114,7 +114,7 @@ class Figures:
     run_id: str
     computed_at: str
     days: Mapping[str, DayFigures] = field(default_factory=dict)
-    runs: Sequence[RunFigures] = ()
+    runs: tuple[RunFigures, ...] = ()
 
     def with_days(self, days: Mapping[str, DayFigures | None]) -> Self:
         """Replace these dates; None removes one. The oldest beyond KEPT_DAYS fall out."""
@@ -126,7 +126,7 @@ class Figures:
         """Add runs; one that is there already is replaced. The oldest beyond KEPT_RUNS fall out."""
         by_id = {run.run_id: run for run in (*self.runs, *runs)}
         latest = sorted(by_id.values(), key=lambda run: (run.at, run.run_id))
-        return replace(self, runs=latest[-KEPT_RUNS:])
+        return replace(self, runs=tuple(latest[-KEPT_RUNS:]))
 
     def document(self, categories: Collection[str] | None = None) -> dict[str, Any]:
         """Return what is kept, as JSON holds it; with ``categories``, of these only."""
@@ -170,7 +170,7 @@ class Figures:
                 run_id=document["run_id"],
                 computed_at=document["computed_at"],
                 days=_days(document),
-                runs=[RunFigures(**run) for run in document["runs"]],
+                runs=tuple(RunFigures(**run) for run in document["runs"]),
             )
         except (OSError, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise FiguresError(f"not the figures of a dashboard: {error}") from error

@@ -132,15 +132,13 @@ class Shop:
                 )
         return found
 
-    def download(self, prefix: str, folder: Path, suffix: str = "") -> int:
-        """Copy the objects below a prefix into a folder; return how many there were."""
-        s3, count = self.session.client("s3"), 0
+    def download(self, prefix: str, folder: Path, suffix: str = "") -> None:
+        """Copy the objects below a prefix, and of these with a suffix, into a folder."""
+        s3 = self.session.client("s3")
         for key in [key for key in self.keys(prefix) if key.endswith(suffix)]:
             path = folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(self.stack.bucket, key, str(path))
-            count += 1
-        return count
 
 
 def plan(engine: str, time_scale: float) -> Plan:
@@ -252,14 +250,26 @@ def _show_results(
     for message in shop.messages():
         screen.rule("message to the topic's subscribers")
         screen.print(message, soft_wrap=True, markup=False)
-    # What the pages link to comes along; accepted rows, by far the most, do not.
-    for prefix, suffix in (("data_docs/", ""), ("quarantine/", ""), ("runs/", ".json")):
-        shop.download(prefix, home, suffix)
-    if shop.download("dashboard/", home):
-        screen.print(f"Dashboard: {(home / 'dashboard/index.html').as_uri()}", soft_wrap=True)
-    if (home / "data_docs").exists():
-        screen.print(f"Data Docs: {(home / 'data_docs/index.html').as_uri()}", soft_wrap=True)
+    for name, page in keep_pages(shop, home).items():
+        screen.print(f"{name}: {page.as_uri()}", soft_wrap=True)
     _show_times(runs, first_upload, screen)
+
+
+def keep_pages(shop: Shop, home: Path) -> dict[str, Path]:
+    """Copy the dashboard, the Data Docs and what they link to; return where each begins."""
+    # Accepted rows, by far the most of what lies below runs/, are not linked.
+    for prefix, suffix in (
+        ("dashboard/", ""),
+        ("data_docs/", ""),
+        ("quarantine/", ""),
+        ("runs/", ".json"),
+    ):
+        shop.download(prefix, home, suffix)
+    pages = {
+        "Dashboard": home / "dashboard/index.html",
+        "Data Docs": home / "data_docs/index.html",
+    }
+    return {name: page for name, page in pages.items() if page.exists()}
 
 
 def _show_times(runs: list[Run], first_upload: datetime, screen: Console) -> None:

@@ -181,7 +181,7 @@ function chart(title, points, lines, { format, height = 170, sync = null }) {
   let place = points.length - 1;
   const tell = (next) => {
     place = next;
-    const values = lines.map((line) => (lines.length > 1 ? `${line.label} ` : "") + line.text(place));
+    const values = lines.map((line) => (line.label ? `${line.label} ` : "") + line.text(place));
     const text = `${nameOf(points[place])}: ${values.join(", ")}`;
     plot.setAttribute("aria-valuenow", place);
     plot.setAttribute("aria-valuetext", text);

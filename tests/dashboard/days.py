@@ -1,6 +1,8 @@
 """Days as a run publishes them: their items, with believable ups and downs."""
 
 import random
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -35,6 +37,19 @@ def some_days(count: int, categories: int, *, start: date = START, version: int 
         total = sum((item["daily_revenue"] for item in items), Decimal(0))
         days.append(whole_day(day, items, total, orders, version))
     return days
+
+
+def stamped(days: Iterable[Day], version: int) -> list[Day]:
+    """Return these days as the run of another version publishes them."""
+    new = stamp(version).attributes()
+    return [
+        replace(
+            day,
+            order_item=day.order_item and {**day.order_item, **new},
+            category_items=[{**item, **new} for item in day.category_items],
+        )
+        for day in days
+    ]
 
 
 def category_item(
