@@ -55,15 +55,16 @@ def latest(pipeline: "Pipeline", limit: int, state: str | None) -> list["RunReco
 
 
 def documents(runs: Iterable["RunRecord"]) -> list[Mapping[str, Any]]:
-    """Return records with numbers for counts and seconds; money stays exact."""
+    """Return records with numbers for counts and seconds, exact money, and readable causes."""
     return [_document(cast("Mapping[str, Any]", run)) for run in runs]
 
 
 def _document(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
+    noted = {
         name: value if name in _MONEY else _numbers(value, seconds=name.startswith("seconds"))
         for name, value in run.items()
     }
+    return {**noted, "cause": readable(noted["cause"])} if "cause" in noted else noted
 
 
 def _numbers(value: Any, *, seconds: bool) -> Any:
@@ -114,7 +115,7 @@ def show(pipeline: "Pipeline", run_id: str) -> Shown:
         state=execution.status if execution else noted["state"],
         started_at=started,
         ended_at=ended,
-        cause=(execution.cause if execution else None) or noted.get("cause"),
+        cause=readable(execution.cause) if execution and execution.cause else noted.get("cause"),
         record=noted,
         steps=_steps(pipeline, run_id, noted, execution),
         verdict=pipeline.documents.read(RunKeys(run_id).verdict),
@@ -192,7 +193,7 @@ def draw(run: Shown) -> list[Any]:
         ("ledger", f"version {noted['ledger_version']}" if "ledger_version" in noted else ""),
         ("engine", noted.get("engine", "")),
         ("cost", _cost(noted)),
-        ("cause", readable(run.cause or "")),
+        ("cause", run.cause or ""),
     ]
     parts: list[Any] = [Text.assemble("run ", (run.run_id, "bold"), ": ", coloured(run.state))]
     parts += [f"{name:<10} {value}" for name, value in facts if value]

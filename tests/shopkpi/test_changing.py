@@ -115,7 +115,7 @@ def test_a_live_lock_is_refused_with_the_name_of_its_run(shop: Shop, local: Type
 def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
     shop: Shop, local: Type
 ) -> None:
-    """The letter is one that frees a lock: the end of a run, of which the function was told."""
+    """The letter is the end of a run, at which the function frees the run's lock."""
     execution = shop.stack.state_machine_arn.replace(":stateMachine:", ":execution:")
     function = "arn:aws:lambda:eu-north-1:123456789012:function:ecommerce-kpi-dev-OnExecutionEnded"
     event = {
@@ -140,6 +140,7 @@ def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
     queue = sqs.get_queue_url(QueueName="ecommerce-kpi-dev-dead-letters")["QueueUrl"]
     for body in (json.dumps(letter), "not a letter"):
         sqs.send_message(QueueUrl=queue, MessageBody=body)
+    # The letter's function finds this lock and frees it.
     shop.write_lock(shop.run)
 
     planned = local("redrive --dry-run --json").data
