@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -32,6 +32,9 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
+from chalice_app.chalicelib.kpi_queries import KpiQueries
+from chalice_app.chalicelib.parameters import Period
+from chalice_app.chalicelib.runs import RunRecords
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables, create_runs_table
@@ -127,6 +130,30 @@ def fill(session: boto3.Session) -> None:
                     "estimated_cost": Decimal("0.0123"),
                 }
             )
+
+
+def straight(session: boto3.Session, seconds: float) -> Times:
+    """Read the same without the API: what of one reader's time is the embedded DynamoDB's."""
+    dynamodb = session.client("dynamodb")
+    kpis = KpiQueries(dynamodb, category_kpis="CategoryKPIs", order_kpis="OrderKPIs")
+    runs = RunRecords(dynamodb, "PipelineRuns")
+    month = Period(start=LAST - timedelta(days=30), end=LAST)
+    quarter = Period(start=LAST - timedelta(days=DAYS - 1), end=LAST)
+    reads: list[Callable[[], object]] = [
+        lambda: kpis.daily(month, 100),
+        lambda: kpis.categories(month),
+        lambda: kpis.category(CATEGORIES[3], month, 100),
+        lambda: kpis.daily(quarter, 100),
+        lambda: runs.latest(21, now=datetime.now(UTC)),
+    ]
+    times, began = Times(), time.monotonic()
+    while time.monotonic() < began + seconds:
+        for (name, _), query in zip(paths(), reads, strict=True):
+            asked = time.monotonic()
+            query()
+            times.by_route[name].append(1000 * (time.monotonic() - asked))
+    times.seconds = time.monotonic() - began
+    return times
 
 
 def read(address: str, readers: int, seconds: float, pause: float) -> Times:
@@ -241,6 +268,10 @@ def main() -> None:
                 environment={**cloud.environment, **SETTINGS},
                 log_file=home / "api.log",
             ) as api:
+                title = "one reader, straight from DynamoDB"
+                times = straight(cloud.session(), options.seconds)
+                report[title] = dict(times.by_route)
+                _show(screen, title, times)
                 address = api.url.removeprefix("http://")
                 read(address, 1, 2, 0)
                 for title, readers, pause in (
