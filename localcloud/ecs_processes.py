@@ -243,6 +243,7 @@ def _patch_step_functions() -> None:
         resolve = build_resolver(self, env=env, **kwargs)
         region = kwargs["resource_runtime_part"].region
         self._running_task = (region, submitted["ClusterArn"], submitted["TaskArn"])
+        self._credentials = kwargs["state_credentials"]
 
         def resolver() -> Any:
             if process is not None:
@@ -267,7 +268,7 @@ def _patch_step_functions() -> None:
         if outcome is None:
             region, cluster, task = self._running_task
             client: Any = boto_client_for(
-                service="ecs", region=region, state_credentials=kwargs["state_credentials"]
+                service="ecs", region=region, state_credentials=self._credentials
             )
             client.stop_task(
                 cluster=cluster, task=task, reason="The state timed out or the run was stopped"

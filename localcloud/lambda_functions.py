@@ -97,7 +97,7 @@ def _keep(function: LambdaFunction, event: Any, message: str) -> None:
     """Send what has failed for good where the function's configuration says."""
     configurations: list[Any] = function.event_invoke_config[-1:]
     for configuration in configurations:
-        destination = configuration["DestinationConfig"]["OnFailure"]["Destination"]
+        destination = configuration.config["DestinationConfig"]["OnFailure"]["Destination"]
         document = {
             "requestContext": {
                 "functionArn": function.function_arn,

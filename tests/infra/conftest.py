@@ -66,10 +66,9 @@ class Day:
         return found
 
     def start(self, **document: Any) -> str:
-        arn = self.sfn.start_execution(
+        return self.sfn.start_execution(
             stateMachineArn=self.stack.state_machine_arn, input=json.dumps(document)
         )["executionArn"]
-        return arn.rsplit(":", 1)[-1]
 
     def ended(self, number: int) -> list[str]:
         """Wait until as many runs have ended; return their states, oldest first."""
@@ -86,12 +85,13 @@ class Day:
         return found["executions"][0]["executionArn"]
 
     def state_of(self, arn: str) -> str:
-        events = self.sfn.get_execution_history(executionArn=arn, reverseOrder=True)["events"]
-        return next(
+        """Return the state that an execution has entered last, if any."""
+        names = [
             event["stateEnteredEventDetails"]["name"]
-            for event in events
+            for event in self.sfn.get_execution_history(executionArn=arn)["events"]
             if "stateEnteredEventDetails" in event
-        )
+        ]
+        return names[-1] if names else ""
 
     def exists(self, key: str) -> bool:
         listed = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=key)
@@ -184,9 +184,9 @@ def live(day: Day) -> None:
 
     # Started by hand with one file, and stopped while its task runs.
     day.orders("5", "o5,u1,2025-03-03,10.00,delivered")
-    day.start(files=["incoming/orders_5.csv"], forced=True)
-    wait_for(lambda: day.state_of(day.newest()) == "ValidateFiles", 60)
-    day.sfn.stop_execution(executionArn=day.newest())
+    stopped = day.start(files=["incoming/orders_5.csv"], forced=True)
+    wait_for(lambda: day.state_of(stopped) == "ValidateFiles", 60)
+    day.sfn.stop_execution(executionArn=stopped)
     assert "ABORTED" in day.ended(9)[8:]
 
     # Somebody asks the API.

@@ -7,6 +7,7 @@ those questions would still be allowed is one too many.
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,53 @@ def statements_of_the_template() -> list[tuple[str, Statement]]:
         )
         for statement in policy["PolicyDocument"]["Statement"]
     ]
+
+
+def spelt_out(value: Any) -> Any:
+    """Return a part of the template with its references as text, ``Machine.Arn`` for each."""
+    match value:
+        case {"Ref": str() as name}:
+            return name
+        case {"Fn::GetAtt": [str() as name, str() as attribute]}:
+            return f"{name}.{attribute}"
+        case {"Fn::Sub": str() as text}:
+            return re.sub(r"\$\{([\w.:]+)\}", r"\1", text)
+        case dict():
+            return {key: spelt_out(found) for key, found in value.items()}
+        case list():
+            return [spelt_out(found) for found in value]
+    return value
+
+
+def test_big_batches_get_what_a_job_needs_and_no_more() -> None:
+    """Nothing runs EMR Serverless here: these are the questions that AWS's guide names."""
+    application, job = "SparkApplication.Arn", "SparkApplication.Arn/jobruns/1"
+    rule = (
+        "arn:AWS::Partition:events:AWS::Region:AWS::AccountId:"
+        "rule/StepFunctionsGetEventsForEMRServerlessJobRule"
+    )
+    service = "emr-serverless.amazonaws.com"
+    needed = {
+        "BigBatchPolicy": [
+            Ask.of("emr-serverless:StartJobRun", application),
+            Ask.of("emr-serverless:GetJobRun", job),
+            Ask.of("emr-serverless:CancelJobRun", job),
+            Ask.of("iam:PassRole", "TransformerRole.Arn", iam__PassedToService=service),
+            *(Ask.of(f"events:{a}", rule) for a in ("DescribeRule", "PutRule", "PutTargets")),
+        ],
+        "JobPolicy": [
+            Ask.of("s3:GetObject", "Bucket.Arn/code/emr/transform.py"),
+            *(
+                Ask.of(f"s3:{a}", "Bucket.Arn/staging/r/part.parquet")
+                for a in ("DeleteObject", "GetObject", "PutObject")
+            ),
+        ],
+    }
+    for policy, questions in needed.items():
+        found = spelt_out([s for name, s in statements_of_the_template() if name == policy])
+        assert all(iam.allows(found, ask) for ask in questions)
+        for what, rest in weaker(found):
+            assert not all(iam.allows(rest, ask) for ask in questions), f"{policy}: {what}"
 
 
 def actions(statement: Statement) -> list[str]:
