@@ -70,7 +70,7 @@ test: $(READY) ## Run all tests but those of the built images (make images), wit
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy chalice_app delivery expectations infra localcloud samples shopkpi spark_jobs
+	$(BIN)/mypy chalice_app dashboard delivery expectations infra localcloud samples shopkpi spark_jobs
 
 .PHONY: check-infra
 check-infra: $(READY) build/checkov/.ready ## Check the template (cfn-lint, checkov)
