@@ -219,6 +219,7 @@ def call_api(day: Day) -> None:
         for path in ("kpis/daily", "kpis/categories", "kpis/categories/Books", "runs"):
             assert requests.get(f"{api.url}/{path}", timeout=30).status_code == 200, path
         assert requests.get(f"{api.url}/runs/{first}", timeout=30).json()["run_id"] == first
+        assert requests.get(f"{api.url}/runs/never", timeout=30).status_code == 404
         assert requests.post(f"{api.url}/runs/{first}/replay", timeout=30).status_code == 202
 
 
