@@ -57,7 +57,8 @@ def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tu
     if start is not None and end is not None:
         first, last = parse_range(start, end)
     else:
-        last = parse_date(end, "--to") if end is not None else newest_date(pipeline)
+        newest = newest_date(pipeline) if end is None else parse_date(end, "--to")
+        last = newest or pipeline.now().date()
         first = last - timedelta(days=_DEFAULT_DAYS - 1)
         if start is not None:
             first = parse_date(start, "--from")
@@ -72,11 +73,11 @@ def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tu
     return first, last
 
 
-def newest_date(pipeline: "Pipeline") -> date:
-    """Return the newest date that the latest runs have published, or else today."""
+def newest_date(pipeline: "Pipeline") -> date | None:
+    """Return the newest date that the latest runs have published."""
     runs = pipeline.records.latest(_LOOK_BACK, now=pipeline.now())
     published = [day for run in runs for day in run.get("dates", ())]
-    return date.fromisoformat(max(published)) if published else pipeline.now().date()
+    return date.fromisoformat(max(published)) if published else None
 
 
 def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
@@ -130,6 +131,8 @@ def _exact(name: str, value: Any) -> Any:
 
 def _nothing(pipeline: "Pipeline", start: date, end: date) -> str:
     newest = newest_date(pipeline)
+    if newest is None:
+        return f"no KPIs from {start} to {end}, and no run has published any: see `shopkpi runs`"
     return f"no KPIs from {start} to {end}; the newest are of {newest}: try --to {newest}"
 
 

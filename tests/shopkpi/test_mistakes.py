@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore import exceptions as aws
 
+from localcloud.provision import create_runs_table
 from shopkpi import errors
 from tests.shopkpi.conftest import Answer, Shop, Type
 
@@ -118,6 +119,19 @@ def test_a_region_that_cannot_be_is_a_mistake_in_typing(type_: Type, monkeypatch
     answer = type_("runs --region eu_north!")
     assert answer.code == 2
     assert "name a region such as eu-north-1 with --region" in line_of(answer)
+
+
+def test_where_no_run_has_published_anything_no_date_is_suggested(
+    shop: Shop, type_: Type, monkeypatch
+) -> None:
+    create_runs_table(shop.client("dynamodb"), "NoRuns")
+    settings = {**shop.cloud.environment, **shop.stack.environment, "RUNS_TABLE": "NoRuns"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    answer = type_("kpis")
+    assert answer.code == 3
+    assert line_of(answer).endswith("and no run has published any: see `shopkpi runs`")
+    assert type_("runs").out == "no such runs yet\n"
 
 
 def test_a_wrong_setting_names_the_variable(type_: Type, monkeypatch) -> None:
