@@ -314,7 +314,8 @@ function onOpening(details, make) {
   details.querySelector(".wide")?.remove();
   details.ontoggle = () => {
     if (details.open && !details.querySelector(".wide")) {
-      details.append(el("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: details.querySelector("summary").textContent }, make()));
+      const made = make();
+      details.append(el("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: made.caption.textContent }, made));
     }
   };
   details.ontoggle();
