@@ -19,7 +19,7 @@ FORMAT: Final = 1
 KEPT_DAYS: Final = 3 * 366 + 7
 KEPT_RUNS: Final = 60
 # Of one run; how many there were is counted in full.
-_KEPT_REJECTED_FILES: Final = 50
+_KEPT_REJECTED_FILES: Final = 20
 
 DAILY: Final = (
     "total_revenue",
