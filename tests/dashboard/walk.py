@@ -9,6 +9,7 @@ by the link that stands beside its reason.
 
 import argparse
 import io
+import shutil
 import sys
 import tempfile
 import time
@@ -133,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build/screenshots/walk")
     parser.add_argument("--delivery", type=Path, default=ROOT / "samples/incoming")
-    parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser to use")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    parser.add_argument("--chromium", default=found, help=f"the browser to use ({found})")
     return parser
 
 
