@@ -60,6 +60,7 @@ def test_what_the_validator_accepts_of_a_dirty_delivery_counts_in_the_kpis(
     for name, keys in (
         ("CategoryKPIs", {"category": "HASH", "order_date": "RANGE"}),
         ("OrderKPIs", {"order_date": "HASH"}),
+        ("PipelineRuns", {"run_id": "HASH"}),
     ):
         dynamodb.create_table(
             TableName=name,
@@ -75,6 +76,7 @@ def test_what_the_validator_accepts_of_a_dirty_delivery_counts_in_the_kpis(
             "ENGINE": "sail",
             "CATEGORY_KPIS_TABLE": "CategoryKPIs",
             "ORDER_KPIS_TABLE": "OrderKPIs",
+            "RUNS_TABLE": "PipelineRuns",
         },
         check=True,
         capture_output=True,

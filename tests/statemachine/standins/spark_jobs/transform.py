@@ -16,6 +16,12 @@ from collections import defaultdict
 
 import boto3
 
+# A stand-in asks for more than the roles allow: its orders, for one.
+PERSON = boto3.Session(
+    aws_access_key_id="local",
+    aws_secret_access_key="local",  # noqa: S106 - the embedded AWS takes any
+)
+
 
 def obey(s3, bucket: str, task: str) -> str:
     try:
@@ -34,13 +40,13 @@ def main() -> None:
     parser.add_argument("--manifest", required=True)
     arguments = parser.parse_args()
     bucket, _, key = arguments.manifest.removeprefix("s3://").partition("/")
-    s3 = boto3.client("s3")
+    s3 = PERSON.client("s3")
     order = obey(s3, bucket, "transformer")
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     run_id, task = manifest["run_id"], manifest["task"]
     if order == "unread":
         return
-    table = boto3.resource("dynamodb").Table(os.environ["ORDER_KPIS_TABLE"])
+    table = PERSON.resource("dynamodb").Table(os.environ["ORDER_KPIS_TABLE"])
     if task == "rebuild":
         for item in table.scan()["Items"]:
             table.delete_item(Key={"order_date": item["order_date"]})
