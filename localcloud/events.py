@@ -1,6 +1,6 @@
-"""EventBridge rules that reach Lambda functions: by schedule, and by an execution's end.
+"""EventBridge rules that reach functions and topics: by schedule, and by an execution's end.
 
-moto delivers events to queues and log groups, sends nothing when an execution ends, and
+moto delivers events to queues and log groups alone, sends nothing when an execution ends, and
 never fires a schedule. Rules and their targets are the deployed ones.
 """
 
@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from moto.awslambda.models import lambda_backends
 from moto.events.models import Rule, events_backends
+from moto.events.utils import EventTemplateParser
+from moto.sns.models import sns_backends
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
@@ -64,17 +66,34 @@ def _deliver(rule: Rule, event: dict[str, Any], home: Path) -> None:
         lambda_functions.enqueue(function, event, home)
 
 
+def _tell_people(rule: Rule, event: Any) -> None:
+    for target in rule.targets:
+        transformer: Any = target.get("InputTransformer", {})
+        # moto's parser asks for what only its own events have.
+        complete: Any = {"ingestion-time": event["time"], **event}
+        message = EventTemplateParser.parse(
+            input_template=transformer.get("InputTemplate"),
+            input_paths_map=transformer.get("InputPathsMap", {}),
+            event=complete,
+        )
+        topics = sns_backends[rule.account_id][rule.region_name]
+        topics.publish(message=str(message), arn=target["Arn"])
+
+
 def _send_to_functions(home: Path) -> None:
     send_to_others = Rule.send_to_targets
 
     def send_to_targets(self: Rule, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001,FBT002 - moto's signature
         if self.state != "ENABLED":
             return
-        functions = [target for target in self.targets if ":lambda:" in target["Arn"]]
-        if not functions:
+        services = {target["Arn"].split(":")[2] for target in self.targets}
+        if services.isdisjoint({"lambda", "sns"}):
             send_to_others(self, original_event, transform_input)
         elif self.event_pattern.matches_event(original_event):
-            _deliver(self, dict(original_event), home)
+            if "sns" in services:
+                _tell_people(self, original_event)
+            else:
+                _deliver(self, dict(original_event), home)
 
     Rule.send_to_targets = send_to_targets  # type: ignore[method-assign]
 

@@ -39,9 +39,9 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert record["dates"] == list(ELEVEN)
     assert set(record["seconds_by_state"]) == set(shop.states(run))
     assert record["seconds_by_state"]["TransformFiles"] > 0
-    assert record["transitions"] == 8
-    # Two containers are billed a minute each, of 1 vCPU and 4 GB.
-    assert record["cost_by_service"]["fargate"] == Decimal("0.002137")
+    assert record["transitions"] == 9
+    # Two containers are billed a minute each, of 1 vCPU with 2 and with 4 GB.
+    assert record["cost_by_service"]["fargate"] == Decimal("0.001973")
 
 
 def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop) -> None:
