@@ -117,7 +117,7 @@ def test_nothing_to_work_on_is_one_clear_line_and_exit_code_2(
     ("arguments", "environment", "code", "message"),
     [
         (["--input", "x", "--from", "yesterday"], {}, 2, "'yesterday' is no date"),
-        (["--engine", "sail"], {}, 2, "--input --manifest is required"),
+        (["--engine", "sail"], {}, 2, "--input --manifest --ledger is required"),
         (["--input", "x", "--engine", "duck"], {}, 2, "invalid choice: 'duck'"),
         (["--input", SAMPLE, "--engine", "spark"], {"JAVA_HOME": "/nowhere"}, 1, "no Java 17"),
         (["--input", SAMPLE, "--output", "/dev/null/out", "--engine", "sail"], {}, 1, "/dev/null"),
