@@ -150,6 +150,8 @@ class Pipeline:
         [only] = definition["containerDefinitions"]
         ecs.register_task_definition(
             family=family,
+            taskRoleArn=definition["taskRoleArn"],
+            executionRoleArn=definition["executionRoleArn"],
             networkMode="awsvpc",
             requiresCompatibilities=["FARGATE"],
             cpu="1024",

@@ -22,12 +22,15 @@ from .conftest import Day, ask_of
 
 Statement = dict[str, Any]
 BUCKET = "arn:aws:s3:::ecommerce-data"
+EXECUTION = "arn:aws:states:eu-north-1:123456789012:execution:ECommercePipeline:r"
 LOGS = "arn:aws:logs:eu-north-1:123456789012:log-group"
 # What only an accident, a race or a thousand runs bring about, or AWS alone asks.
 NOT_LIVED = {
     # Another starter of the same batch has written its manifest first.
     "UploadRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     "KeeperRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    # A run started by hand finds the lock with a run that has just ended.
+    "RecountRole": [Ask.of("states:DescribeExecution", EXECUTION)],
     # The answer to a move was lost and the move is tried again.
     "ReadVerdictRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
     "FinishRunRole": [
