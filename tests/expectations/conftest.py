@@ -1,9 +1,6 @@
 """A clean delivery of eleven files, and a way to validate any folder at a fixed time."""
 
 import json
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from expectations import storage, validate
 from tests.conftest import write_delivery
+from tests.spark_jobs.shop import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -120,16 +118,8 @@ def clean_run(validate_folder: Validate, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+    with aws() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
