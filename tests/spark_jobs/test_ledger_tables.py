@@ -1,8 +1,5 @@
 """The tables behind the ledger: earlier versions, what is deleted, columns, S3."""
 
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -24,6 +21,7 @@ from spark_jobs.merge import _load, merge
 from tests import oracle
 
 from .ledgers import NOON, Died, before_write, deliver, delivery, die, kpis
+from .shop import CREDENTIALS, aws
 from .test_ledger import PRODUCTS, order, version
 from .test_ledger_writers import FIRST, OTHER_DATES, SAME_DATES, SECOND
 
@@ -171,23 +169,8 @@ BUCKET = "ledgers"
 @pytest.fixture(scope="module")
 def s3() -> Iterator["S3Client"]:
     """A bucket in a process of its own: in one process, delta-rs and moto block each other."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "eu-north-1",
-    }
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as server,
-    ):
+    with pytest.MonkeyPatch.context() as patch, aws() as endpoint:
+        environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}
         for name, value in environment.items():
             patch.setenv(name, value)
         client = boto3.client("s3")
@@ -201,7 +184,6 @@ def s3() -> Iterator["S3Client"]:
                 time.sleep(0.2)
         yield client
         client.close()
-        server.terminate()
 
 
 def in_bucket(s3: "S3Client", prefix: str, scratch: Path) -> Ledger:
