@@ -337,6 +337,8 @@ class Ledger:
         """
         try:
             commits = self._commits_up_to(base)
+            # One after the other: delta-rs keeps the interpreter's lock while it restores a table,
+            # and a write's rows, which come out of Python, would wait for it for ever.
             versions = {
                 table: self._write(table, base, changes.tables.get(table), changes.rewritten)
                 for table in TABLES
