@@ -14,8 +14,9 @@ from infra.functions import ChaliceError
 from infra.stack import StackError
 
 from . import demo
-from .api import ApiError, LocalApi
-from .cloud import LocalCloud, StartError
+from .api import LocalApi
+from .child import StartError
+from .cloud import LocalCloud
 from .containers import Containers, RuntimeMissingError
 from .ecs_processes import PROJECT_ROOT
 from .provision import CLUSTER, Stack, provision
@@ -39,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
             containers=containers,
         )
     except (
-        ApiError,
         demo.DemoError,
         ChaliceError,
         RuntimeMissingError,

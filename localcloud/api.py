@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -21,15 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from .child import Child
+
 log = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
-# Not that of ecs_processes, which loads moto: 8 of the 9 s that this server started in.
-_PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
-
-
-class ApiError(RuntimeError):
-    """The API did not come up; the message names its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +32,7 @@ class LocalApi:
     """A running API. Leaving the context stops it."""
 
     url: str
-    _process: subprocess.Popen[str]
+    _server: Child
 
     @classmethod
     def start(
@@ -47,35 +42,13 @@ class LocalApi:
 
         ``environment`` has the functions' settings and says where AWS is.
         """
-        with log_file.open("w", encoding="utf-8") as errors:
-            process = subprocess.Popen(  # noqa: S603 - this package's own server
-                [sys.executable, "-m", __name__, "--app", str(app), "--port", str(port)],
-                cwd=_PROJECT_ROOT,
-                env={**os.environ, **environment},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-        if process.stdout is None or not (line := process.stdout.readline()):
-            process.wait()
-            raise ApiError(
-                f"the API did not start (exit code {process.returncode}): see {log_file}; "
-                "if its port is taken, give another one with --api-port"
-            )
-        return cls(url=json.loads(line)["url"], _process=process)
-
-    def stop(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        server = Child.start(
+            __name__,
+            ["--app", str(app), "--port", str(port)],
+            log_file=log_file,
+            environment=environment,
+        )
+        return cls(url=server.ready["url"], _server=server)
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +59,7 @@ class LocalApi:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._server.stop()
 
 
 def main() -> None:

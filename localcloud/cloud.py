@@ -1,29 +1,21 @@
 """Starting and stopping the embedded AWS, from the process that uses it."""
 
-import json
-import os
 import shlex
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import boto3
 
+from .child import Child
 from .containers import Containers
-from .ecs_processes import PROJECT_ROOT
 from .server import CREDENTIALS
 
 REGION: Final = "eu-north-1"
-
-
-class StartError(RuntimeError):
-    """The server did not come up; the message names its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +25,7 @@ class LocalCloud:
     endpoint: str
     region: str
     home: Path
-    _process: subprocess.Popen[str]
+    _server: Child
 
     @classmethod
     def start(
@@ -50,31 +42,19 @@ class LocalCloud:
         With ``containers`` its tasks are containers of their images, else processes.
         """
         home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "localcloud.server", "--home", str(home)]
-        command += ["--port", str(port or _free_port()), "--region", region]
-        command += ["--time-scale", str(time_scale)]
+        arguments = ["--home", str(home), "--region", region, "--time-scale", str(time_scale)]
+        arguments += ["--port", str(port or _free_port())]
         if containers is not None:
-            command += ["--containers", containers.program]
-        with (home / "server.err").open("w", encoding="utf-8") as errors:
-            process = subprocess.Popen(  # noqa: S603 - this package's own server
-                command,
-                cwd=PROJECT_ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                # A server that Ctrl-C stops before its client would take the client's
-                # answers with it.
-                start_new_session=True,
-            )
-        if process.stdout is None or not (line := process.stdout.readline()):
-            process.wait()
-            raise StartError(
-                f"the embedded AWS did not start (exit code {process.returncode}): "
-                f"see {home / 'server.err'}"
-            )
-        ready = json.loads(line)
-        return cls(endpoint=ready["endpoint"], region=ready["region"], home=home, _process=process)
+            arguments += ["--containers", containers.program]
+        server = Child.start(
+            "localcloud.server", arguments, log_file=home / "server.err", environment={}
+        )
+        return cls(
+            endpoint=server.ready["endpoint"],
+            region=server.ready["region"],
+            home=home,
+            _server=server,
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,9 +67,13 @@ class LocalCloud:
         }
 
     def session(self) -> boto3.Session:
-        """Return a session for this AWS. boto3 reads the endpoint from the environment."""
-        os.environ.update(self.environment)
-        return boto3.Session(region_name=self.region)
+        """Return a session whose clients are this AWS's, whatever the environment says."""
+        return _Session(
+            self.endpoint,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.region,
+        )
 
     @contextmanager
     def announced(self) -> Iterator[Path]:
@@ -107,18 +91,7 @@ class LocalCloud:
 
     def wait(self) -> None:
         """Return when the server has ended by itself."""
-        self._process.wait()
-
-    def stop(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._server.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +102,21 @@ class LocalCloud:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._server.stop()
+
+
+class _Session(boto3.Session):
+    """boto3 takes an endpoint per client, or for all of them from the environment only."""
+
+    def __init__(self, endpoint: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._endpoint = endpoint
+
+    def client(self, *args: Any, **options: Any) -> Any:
+        return super().client(*args, **{"endpoint_url": self._endpoint, **options})
+
+    def resource(self, *args: Any, **options: Any) -> Any:
+        return super().resource(*args, **{"endpoint_url": self._endpoint, **options})
 
 
 def _free_port() -> int:

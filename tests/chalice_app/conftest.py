@@ -26,9 +26,14 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[boto3.Session]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     with LocalCloud.start(tmp_path_factory.mktemp("trigger")) as cloud:
-        yield cloud.session()
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def session(cloud: LocalCloud) -> boto3.Session:
+    return cloud.session()
 
 
 @dataclass

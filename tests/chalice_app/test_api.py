@@ -12,12 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
-import boto3
 import pytest
 
 from chalice_app.chalicelib.api import replay_id
 from chalice_app.chalicelib.runs import RunRecords
 from localcloud.api import LocalApi
+from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
 from tests.chalice_app.conftest import Pipeline, new_pipeline
 
@@ -117,7 +117,8 @@ def run_item(run_id: str, started_at: datetime, **fields: object) -> dict:
 
 
 @pytest.fixture(scope="module")
-def shop(session: boto3.Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    session = cloud.session()
     names = {"category_kpis_table": "ApiCategoryKPIs", "order_kpis_table": "ApiOrderKPIs"}
     pipeline = new_pipeline(session, **names)
     settings = pipeline.settings
@@ -141,6 +142,7 @@ def shop(session: boto3.Session, tmp_path_factory: pytest.TempPathFactory) -> It
         records.write(run_item(f"run-{number}", at), final=True)
     records.write(run_item("running", now - timedelta(hours=1), state="RUNNING"), final=True)
     environment = {
+        **cloud.environment,
         "S3_BUCKET": settings.bucket,
         "STEP_FUNCTION_ARN": settings.state_machine_arn,
         "RUNS_TABLE": settings.runs_table,

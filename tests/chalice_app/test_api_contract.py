@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import schemathesis
 import yaml
@@ -26,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from chalice_app.chalicelib import problems
 from chalice_app.chalicelib.runs import RunRecords
 from localcloud.api import LocalApi
+from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
 from tests.chalice_app.conftest import new_pipeline
 from tests.chalice_app.test_api import FIRST, category_item, daily_item, run_item
@@ -118,7 +118,8 @@ def test_the_document_lists_every_type_of_problem() -> None:
 
 
 @pytest.fixture(scope="module")
-def url(session: boto3.Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    session = cloud.session()
     pipeline = new_pipeline(session)
     tables = {"category_kpis": "ContractCategoryKPIs", "order_kpis": "ContractOrderKPIs"}
     create_kpi_tables(pipeline.dynamodb, **tables)
@@ -133,6 +134,7 @@ def url(session: boto3.Session, tmp_path_factory: pytest.TempPathFactory) -> Ite
         run_item(example, started_at), final=True
     )
     environment = {
+        **cloud.environment,
         "S3_BUCKET": pipeline.settings.bucket,
         "STEP_FUNCTION_ARN": pipeline.settings.state_machine_arn,
         "RUNS_TABLE": pipeline.settings.runs_table,

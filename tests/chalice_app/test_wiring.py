@@ -12,7 +12,9 @@ def s3_event(*keys: str) -> dict:
 
 
 @pytest.fixture
-def wired(pipeline, monkeypatch):
+def wired(pipeline, cloud, monkeypatch):
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("S3_BUCKET", pipeline.settings.bucket)
     monkeypatch.setenv("STEP_FUNCTION_ARN", pipeline.settings.state_machine_arn)
     monkeypatch.setenv("RUNS_TABLE", pipeline.settings.runs_table)

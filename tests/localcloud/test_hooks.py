@@ -93,7 +93,7 @@ def test_a_task_that_is_retried_after_a_time_out_gets_its_full_time_again(aws, t
         " p.touch(); time.sleep(0.5 if again else 60)"
     )
     retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 1}]
-    answer = aws.run(aws.task(code, TimeoutSeconds=2, Retry=retry))
+    answer = aws.run(aws.task(code, TimeoutSeconds=5, Retry=retry))
     assert answer["status"] == "SUCCEEDED"
 
 
