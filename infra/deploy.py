@@ -25,7 +25,7 @@ from typing import Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import functions
+from . import functions, refusals
 from .data import DataError, Kept
 from .stack import Plan, Stack, StackError
 from .template import PROJECT_ROOT, load, render, sent
@@ -79,6 +79,8 @@ class Stage:
         functions.keep_what_fails(
             self.session.client("lambda"), stage=self.name, queue_arn=outputs["DeadLettersArn"]
         )
+        [api] = [resource for resource in made if resource["resource_type"] == "rest_api"]
+        refusals.explain(self.session.client("apigateway"), api_id=api["rest_api_id"])
         return [
             resource["lambda_arn"]
             for resource in made

@@ -38,15 +38,20 @@ class Kind:
 BAD_PARAMETER: Final = Kind("bad-parameter", 400, "A parameter cannot be used")
 BAD_PERIOD: Final = Kind("bad-period", 400, "The period cannot be used")
 BAD_TOKEN: Final = Kind("bad-token", 400, "The token of the next page cannot be used")
+NOT_SIGNED: Final = Kind("not-signed", 403, "The request is not signed, or has no such path")
+BAD_SIGNATURE: Final = Kind("bad-signature", 403, "The signature cannot be used")
+NOT_ALLOWED: Final = Kind("not-allowed", 403, "Whoever has signed may not ask this")
 UNKNOWN_CATEGORY: Final = Kind("unknown-category", 404, "There is no such category")
 UNKNOWN_RUN: Final = Kind("unknown-run", 404, "There is no such run")
 NOT_ACCEPTABLE: Final = Kind("not-acceptable", 406, "The answer has no such format")
 STILL_RUNNING: Final = Kind("still-running", 409, "The run has not ended")
+TOO_MANY: Final = Kind("too-many-requests", 429, "There are too many requests at a time")
 INTERNAL: Final = Kind("internal", 500, "The API has failed")
 NOT_PERMITTED: Final = Kind("not-permitted", 500, "The API lacks a permission")
 NOT_DEPLOYED: Final = Kind("not-deployed", 500, "A part of the pipeline is not there")
 BUSY: Final = Kind("busy", 503, "The pipeline's tables are busy")
 UNREACHABLE: Final = Kind("unreachable", 503, "AWS does not answer")
+NO_ANSWER: Final = Kind("no-answer", 504, "The API has not answered in time")
 
 _BUSY_CODES: Final = frozenset(
     {

@@ -7,9 +7,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import jsonschema
+import yaml
+
 from infra import functions
 
 APP = Path(__file__).parents[2] / "chalice_app"
+DOCUMENT = yaml.safe_load((APP / "openapi.yaml").read_text(encoding="utf-8"))
 
 
 def modules(names: list[str]) -> set[str]:
@@ -134,3 +138,37 @@ def test_every_route_of_the_rest_api_is_deployed(aws) -> None:
         "POST /runs/{run_id}/replay",
         "GET /health",
     }
+
+
+def test_what_api_gateway_refuses_is_a_problem_that_says_what_to_do(aws) -> None:
+    gateway = aws.session.client("apigateway")
+    [api] = gateway.get_rest_apis()["items"]
+    found = {
+        response["responseType"]: response
+        for response in gateway.get_gateway_responses(restApiId=api["id"])["items"]
+    }
+    assert {kind: response["statusCode"] for kind, response in found.items()} == {
+        "MISSING_AUTHENTICATION_TOKEN": "403",
+        "UNAUTHORIZED": "403",
+        "RESOURCE_NOT_FOUND": "403",
+        "INVALID_SIGNATURE": "403",
+        "EXPIRED_TOKEN": "403",
+        "ACCESS_DENIED": "403",
+        "THROTTLED": "429",
+        "QUOTA_EXCEEDED": "429",
+        "INTEGRATION_TIMEOUT": "504",
+        "INTEGRATION_FAILURE": "504",
+        "DEFAULT_5XX": "500",
+    }
+    schema = DOCUMENT["components"]["schemas"]["Problem"]
+    for kind, response in found.items():
+        body = json.loads(response["responseTemplates"]["application/json"])
+        jsonschema.validate(body, schema)
+        assert body["status"] == int(response["statusCode"]), kind
+        assert body["instance"] == "urn:uuid:$context.requestId"
+        headers = response["responseParameters"]
+        assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+    assert found["THROTTLED"]["responseParameters"]["gatewayresponse.header.Retry-After"] == "'1'"
+    [stage] = gateway.get_stages(restApiId=api["id"])["item"]
+    *_, latest = gateway.get_deployments(restApiId=api["id"])["items"]
+    assert stage["deploymentId"] == latest["id"], "they come into force with a deployment"
