@@ -65,7 +65,7 @@ class Aws:
         )["stateMachineArn"]
         return self.sfn.start_execution(stateMachineArn=machine, **fields)["executionArn"]
 
-    def run(self, state: dict[str, Any], *, within: float = 20) -> dict[str, Any]:
+    def run(self, state: dict[str, Any], *, within: float = 60) -> dict[str, Any]:
         arn = self.start(state)
         self.wait_for(lambda: self.described(arn)["status"] != "RUNNING", within)
         return self.described(arn)

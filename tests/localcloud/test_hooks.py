@@ -74,16 +74,16 @@ def test_a_time_out_ends_the_process_with_sigterm(aws, tmp_path) -> None:
     code = RECORDER.format(path=str(note), ready=str(ready))
     answer = aws.run(aws.task(code, TimeoutSeconds=1))
     assert answer["status"] in {"FAILED", "TIMED_OUT"}
-    aws.wait_for(note.exists, 5)
+    aws.wait_for(note.exists, 30)
 
 
 def test_stopping_the_execution_ends_the_process_with_sigterm(aws, tmp_path) -> None:
     note, ready = tmp_path / "note", tmp_path / "ready"
     arn = aws.start(aws.task(RECORDER.format(path=str(note), ready=str(ready))))
-    aws.wait_for(ready.exists, 10)
+    aws.wait_for(ready.exists, 30)
     aws.sfn.stop_execution(executionArn=arn)
-    aws.wait_for(note.exists, 5)
-    aws.wait_for(lambda: aws.described(arn)["status"] == "ABORTED", 5)
+    aws.wait_for(note.exists, 30)
+    aws.wait_for(lambda: aws.described(arn)["status"] == "ABORTED", 30)
 
 
 def test_a_task_that_is_retried_after_a_time_out_gets_its_full_time_again(aws, tmp_path) -> None:
@@ -144,7 +144,7 @@ def test_an_upload_reaches_the_trigger_by_either_kind_of_event(aws, source: str)
         )
     try:
         s3.put_object(Bucket=bucket, Key="incoming/orders a+b.csv", Body=b"x")
-        aws.wait_for(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=waiting)["KeyCount"] == 1, 10)
+        aws.wait_for(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=waiting)["KeyCount"] == 1, 30)
     finally:
         for key in ("incoming/orders a+b.csv", waiting):
             s3.delete_object(Bucket=bucket, Key=key)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import socket
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import FileVersion, Manifest
 from spark_jobs.publish import Tables, _deserialised
 
+Transform = Callable[..., int]
+
+_numbers = count(1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -63,14 +68,14 @@ class Shop:
     dynamodb: Any
 
     @classmethod
-    def open(cls, endpoint: str, name: str) -> "Shop":
+    def open(cls, endpoint: str) -> "Shop":
         session = boto3.Session(
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the embedded AWS takes any
             region_name="eu-north-1",
         )
         shop = cls(
-            name=name,
+            name=_new_name(),
             endpoint=endpoint,
             s3=session.client("s3", endpoint_url=endpoint),
             dynamodb=session.client("dynamodb", endpoint_url=endpoint),
@@ -190,13 +195,20 @@ class Shop:
         left_out = set() if of_the_run else {"run_id", "ledger_version", "computed_at"}
         return {name: value for name, value in item.items() if name not in left_out}
 
-    def copied(self, name: str) -> "Shop":
-        """Return a new shop with the same files and items."""
-        shop = Shop.open(self.endpoint, name)
+    def published(self, run_id: str) -> dict[str, Any]:
+        body = self.s3.get_object(Bucket=self.name, Key=RunKeys(run_id).published)["Body"].read()
+        return json.loads(body)
+
+    def copied(self) -> "Shop":
+        """Return a new shop with the same files and items, but for what only people look at."""
+        shop = replace(self, name=_new_name())
+        shop._create()
         versions = {}
         for key in self.keys(""):
+            if key.startswith(("data_docs/", "quality_history/")):
+                continue
             body = self.s3.get_object(Bucket=self.name, Key=key)["Body"].read()
-            versions[key] = shop.s3.put_object(Bucket=name, Key=key, Body=body)["VersionId"]
+            versions[key] = shop.s3.put_object(Bucket=shop.name, Key=key, Body=body)["VersionId"]
         shop._pin(versions)
         for mine, theirs in zip(_names(self.tables), _names(shop.tables), strict=True):
             for page in self.dynamodb.get_paginator("scan").paginate(TableName=mine):
@@ -217,6 +229,10 @@ class Shop:
                 self.s3.put_object(Bucket=self.name, Key=key, Body=body)
 
 
+def _new_name() -> str:
+    return f"shop-{next(_numbers)}"
+
+
 def _names(tables: Tables) -> tuple[str, str, str]:
     return tables.category_kpis, tables.order_kpis, tables.runs
 
@@ -233,6 +249,12 @@ def validated(uri: str, environment: Mapping[str, str]) -> None:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def run_batch(shop: Shop, transform: Transform, folder: Path, run_id: str, **kwargs: Any) -> None:
+    uri = shop.land(folder, run_id, **kwargs)
+    validated(uri, shop.environment)
+    assert transform(shop, "--manifest", uri) == 0
 
 
 def transform(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -266,6 +288,7 @@ _WARM.set_forkserver_preload(
         "spark_jobs.run",
         "spark_jobs.transform",
         "pyspark.sql.connect.session",
+        "tests.spark_jobs.warm",
     ]
 )
 

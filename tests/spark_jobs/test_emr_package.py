@@ -24,7 +24,7 @@ CLEAN_PYTHON = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.versi
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     with shops.aws() as endpoint:
-        yield Shop.open(endpoint, "emr")
+        yield Shop.open(endpoint)
 
 
 def driver_environment() -> dict[str, str]:

@@ -19,8 +19,8 @@ from localcloud.provision import RUNS_TABLE, Plan, Stack, provision
 STANDINS = Path(__file__).parent / "standins"
 # 300 s become 1 s: the wait, the schedule; the retries' 30 s and 60 s a fifth of that.
 TIME_SCALE = 1 / 300
-# 30 minutes at that scale.
-FORCE_AFTER_MINUTES = "0.1"
+# 30 minutes at that scale are 6 s; 9 s more, because a run by hand waits for the lock no longer.
+FORCE_AFTER_MINUTES = "0.25"
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Shop:
         )["executionArn"]
 
     def ended(
-        self, count: int = 1, *, known: tuple[str, ...] = (), within: float = 40
+        self, count: int = 1, *, known: tuple[str, ...] = (), within: float = 120
     ) -> list[str]:
         """Wait until that many executions, beside the known ones, have ended; return them."""
 
@@ -119,7 +119,7 @@ class Shop:
         wait_for(lambda: len(seen()) >= count, within)
         return seen()
 
-    def in_state(self, name: str, *, within: float = 20) -> str:
+    def in_state(self, name: str, *, within: float = 60) -> str:
         """Wait until an execution is in that state; return it."""
 
         def found() -> list[str]:
@@ -171,8 +171,8 @@ class Shop:
         self.end_events("on")
         for arn in self.executions("RUNNING"):
             self.sfn.stop_execution(executionArn=arn)
-        wait_for(lambda: not self.executions("RUNNING"), 10)
-        wait_for(lambda: not self.locked(), 10)
+        wait_for(lambda: not self.executions("RUNNING"), 60)
+        wait_for(lambda: not self.locked(), 60)
         pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.stack.bucket)
         for page in pages:
             for version in page.get("Versions", []) + page.get("DeleteMarkers", []):

@@ -33,7 +33,7 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert len(shop.names("processed/")) == 11
     assert not shop.locked()
     assert shop.messages() == []
-    shop.wait_for(lambda: "Success" in shop.record(run)["seconds_by_state"], 5)
+    shop.wait_for(lambda: "Success" in shop.record(run)["seconds_by_state"], 30)
     record = shop.record(run)
     assert (record["state"], record["files"], record["engine"]) == ("SUCCEEDED", 11, "stand-in")
     assert record["dates"] == list(ELEVEN)
@@ -178,15 +178,15 @@ def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
         shop.tell(task, "on")
     assert shop.status(run) == "ABORTED"
     if news == "heard":
-        shop.wait_for(lambda: not shop.locked(), 3)
+        shop.wait_for(lambda: not shop.locked(), 30)
     if state == "TransformFiles" and news == "heard":
-        shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 3)
+        shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 30)
     shop.schedule("on")
     [second] = shop.ended(known=(*shop.before, run))
     assert shop.status(second) == "SUCCEEDED"
     assert shop.orders_per_day() == ELEVEN
     assert shop.names("incoming/") == []
-    shop.wait_for(lambda: not shop.locked(), 3)
+    shop.wait_for(lambda: not shop.locked(), 30)
 
 
 def test_four_files_and_no_more_events_are_forced_after_the_scaled_thirty_minutes(
@@ -198,7 +198,7 @@ def test_four_files_and_no_more_events_are_forced_after_the_scaled_thirty_minute
     time.sleep(3)
     assert shop.executions() == list(shop.before)
     [run] = shop.ended(known=shop.before)
-    assert time.monotonic() - began >= 5
+    assert time.monotonic() - began >= 14
     assert json.loads(shop.sfn.describe_execution(executionArn=run)["input"])["forced"] is True
     assert shop.orders_per_day() == dict.fromkeys(list(ELEVEN)[:4], 1)
     assert "incoming/threshold_not_met_timestamp.json" not in shop.stored()
@@ -351,7 +351,7 @@ def test_two_thousand_five_hundred_files_are_processed_in_capped_batches(shop) -
             Bucket=shop.stack.bucket, NotificationConfiguration=shop.uploads
         )
     shop.deliver()
-    runs = shop.ended(5, known=shop.before, within=120)
+    runs = shop.ended(5, known=shop.before, within=300)
     assert [shop.status(run) for run in runs] == ["SUCCEEDED"] * 5
     inputs = [json.loads(shop.sfn.describe_execution(executionArn=run)["input"]) for run in runs]
     assert [len(given["files"]) for given in inputs] == [500] * 5
