@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response, S3Event
+from chalice.app import Chalice, CloudWatchEvent, Cron, IAMAuthorizer, Rate, Response, S3Event
 
 # chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ def check_on_schedule(event: CloudWatchEvent) -> dict[str, Any]:  # noqa: ARG001
     return wiring.on_schedule()
 
 
+@app.schedule(Cron(0, SETTINGS.day_complete_hour, "*", "*", "?", "*"), name="CheckYesterday")
+def check_yesterday(event: CloudWatchEvent) -> dict[str, Any]:  # noqa: ARG001 - every day is alike
+    return wiring.check_yesterday()
+
+
 @app.on_cw_event(
     {
         "source": ["aws.states"],
@@ -85,6 +90,11 @@ def read_verdict(event: dict[str, Any], context: object) -> dict[str, Any]:  # n
 @app.lambda_function(name="FinishRun")
 def finish_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     return wiring.finish_run(event)
+
+
+@app.lambda_function(name="DescribeRun")
+def describe_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.describe_run(event)
 
 
 # The REST API, openapi.yaml: whoever calls it signs with AWS credentials that may. No setting

@@ -28,6 +28,11 @@ ENVIRONMENT: Final = {
     "ORDER_KPIS_TABLE": "OrderKpisTable",
     "VALIDATOR_TASK_SIZE": "ValidatorTaskSize",
     "TRANSFORMER_TASK_SIZE": "TransformerTaskSize",
+    "STAGE": "StageName",
+    "TOPIC_ARN": "TopicArn",
+    "SILENCED_WARNINGS": "SilencedWarnings",
+    "MIN_HISTORY_WEEKS": "MinHistoryWeeks",
+    "DAY_COMPLETE_HOUR": "DayCompleteHour",
 }
 _ROLE_OF: Final = "RoleOf"
 # Chalice's own name for what answers all routes; an output's name takes no underscore.
@@ -37,6 +42,7 @@ ASYNCHRONOUS: Final = (
     "CheckFileThreshold",
     "CheckOnObjectCreated",
     "CheckOnSchedule",
+    "CheckYesterday",
     "OnExecutionEnded",
 )
 # The schedule looks again every five minutes: an older event has nothing to add.

@@ -20,10 +20,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from chalice_app.chalicelib.notices import Notice
+
 from .cloud import LocalCloud
 from .containers import Containers
 from .ecs_processes import PROJECT_ROOT
-from .provision import Plan, Stack, provision
+from .provision import Plan, Stack, provision, receive
 
 HOME: Final = PROJECT_ROOT / ".localcloud"
 # 5 minutes become 5 s, 30 minutes half a minute.
@@ -120,17 +122,8 @@ class Shop:
             for item in page["Items"]
         ]
 
-    def messages(self) -> list[str]:
-        sqs, found = self.session.client("sqs"), []
-        while batch := sqs.receive_message(
-            QueueUrl=self.stack.messages_url, MaxNumberOfMessages=10
-        ).get("Messages"):
-            for message in batch:
-                found.append(message["Body"])
-                sqs.delete_message(
-                    QueueUrl=self.stack.messages_url, ReceiptHandle=message["ReceiptHandle"]
-                )
-        return found
+    def messages(self) -> list[Notice]:
+        return list(receive(self.session.client("sqs"), self.stack.messages_url))
 
     def download(self, prefix: str, folder: Path, suffix: str = "") -> None:
         """Copy the objects below a prefix, and of these with a suffix, into a folder."""
@@ -249,7 +242,8 @@ def _show_results(
         _show_quarantine(found, screen)
     for message in shop.messages():
         screen.rule("message to the topic's subscribers")
-        screen.print(message, soft_wrap=True, markup=False)
+        screen.print(message.subject, soft_wrap=True, markup=False, style="bold")
+        screen.print(message.message, soft_wrap=True, markup=False)
     for name, page in keep_pages(shop, home).items():
         screen.print(f"{name}: {page.as_uri()}", soft_wrap=True)
     _show_times(runs, first_upload, screen)

@@ -1,4 +1,4 @@
-"""EventBridge rules that reach functions and topics: by schedule, and by an execution's end.
+"""EventBridge rules that reach functions: by schedule, and by an execution's end.
 
 moto delivers events to queues and log groups alone, sends nothing when an execution ends, and
 never fires a schedule. Rules and their targets are the deployed ones.
@@ -15,8 +15,6 @@ from typing import Any, Final
 
 from moto.awslambda.models import lambda_backends
 from moto.events.models import Rule, events_backends
-from moto.events.utils import EventTemplateParser
-from moto.sns.models import sns_backends
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
@@ -34,7 +32,10 @@ def install(home: Path) -> None:
 
 
 def run_schedules(time_scale: float, home: Path, stop: threading.Event) -> None:
-    """Fire every enabled ``rate(…)`` rule, each after its scaled period, until stopped."""
+    """Fire every enabled schedule, each after its scaled period, until stopped.
+
+    What is due once a day comes a day after the start, whatever its hour: a scaled day has none.
+    """
     elapsed: dict[str, float] = {}
     step = 0.1
     while not stop.wait(step):
@@ -56,7 +57,10 @@ def _rules() -> Iterator[Rule]:
 
 
 def _period_seconds(rule: Rule) -> float | None:
-    match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", rule.scheduled_expression or "")
+    schedule = rule.scheduled_expression or ""
+    if re.fullmatch(r"cron\(\d+ \d+ \* \* \? \*\)", schedule):
+        return _UNIT_SECONDS["day"]
+    match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule)
     return None if match is None else int(match[1]) * _UNIT_SECONDS[match[2]]
 
 
@@ -66,34 +70,16 @@ def _deliver(rule: Rule, event: dict[str, Any], home: Path) -> None:
         lambda_functions.enqueue(function, event, home)
 
 
-def _tell_people(rule: Rule, event: Any) -> None:
-    for target in rule.targets:
-        transformer: Any = target.get("InputTransformer", {})
-        # moto's parser asks for what only its own events have.
-        complete: Any = {"ingestion-time": event["time"], **event}
-        message = EventTemplateParser.parse(
-            input_template=transformer.get("InputTemplate"),
-            input_paths_map=transformer.get("InputPathsMap", {}),
-            event=complete,
-        )
-        topics = sns_backends[rule.account_id][rule.region_name]
-        topics.publish(message=str(message), arn=target["Arn"])
-
-
 def _send_to_functions(home: Path) -> None:
     send_to_others = Rule.send_to_targets
 
     def send_to_targets(self: Rule, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001,FBT002 - moto's signature
         if self.state != "ENABLED":
             return
-        services = {target["Arn"].split(":")[2] for target in self.targets}
-        if services.isdisjoint({"lambda", "sns"}):
+        if not any(":lambda:" in target["Arn"] for target in self.targets):
             send_to_others(self, original_event, transform_input)
         elif self.event_pattern.matches_event(original_event):
-            if "sns" in services:
-                _tell_people(self, original_event)
-            else:
-                _deliver(self, dict(original_event), home)
+            _deliver(self, dict(original_event), home)
 
     Rule.send_to_targets = send_to_targets  # type: ignore[method-assign]
 

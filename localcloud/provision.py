@@ -5,13 +5,15 @@ template's own roles. Only what a laptop needs besides is made here: tasks get t
 images and settings, and a queue that shows what the topic's subscribers would get.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
+from chalice_app.chalicelib.notices import Notice
 from infra import template
 from infra.deploy import Stage
 
@@ -19,6 +21,7 @@ from .cloud import LocalCloud
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
 
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
@@ -91,6 +94,17 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     )
 
 
+def receive(sqs: "SQSClient", messages_url: str) -> Iterator[Notice]:
+    """Take what the topic's subscribers would have got since the last time."""
+    while batch := sqs.receive_message(QueueUrl=messages_url, MaxNumberOfMessages=10).get(
+        "Messages"
+    ):
+        for message in batch:
+            sqs.delete_message(QueueUrl=messages_url, ReceiptHandle=message["ReceiptHandle"])
+            sent = json.loads(message["Body"])
+            yield Notice(subject=sent.get("Subject", ""), message=sent["Message"])
+
+
 def create_runs_table(dynamodb: "DynamoDBClient", name: str) -> None:
     """Create a table like the template's for run records."""
     _create_table(dynamodb, "PipelineRuns", name)
@@ -117,12 +131,7 @@ def _messages(session: boto3.Session, topic_arn: str) -> str:
     queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
-    sns.subscribe(
-        TopicArn=topic_arn,
-        Protocol="sqs",
-        Endpoint=queue_arn,
-        Attributes={"RawMessageDelivery": "true"},
-    )
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
     return url
 
 

@@ -1,13 +1,13 @@
 """Runs that were: the latest of them, and one in all its detail."""
 
 import difflib
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from chalice_app.chalicelib.causes import readable
 
 from .errors import NotFoundError, UsageError
 from .screen import table
@@ -220,22 +220,6 @@ def draw(run: Shown) -> list[Any]:
     if run.state in {"FAILED", "TIMED_OUT", "ABORTED"} and "files" in noted:
         parts.append(f"once the cause is removed: shopkpi replay {run.run_id}")
     return parts
-
-
-def readable(cause: str) -> str:
-    """Return what a cause says to people: Lambda and ECS put JSON around that, cut at its end.
-
-    >>> readable('ClaimError: {"errorType":"ClaimError","errorMessage":"no files","stackTrace":[]}')
-    'ClaimError: no files'
-    """
-    error, _, document = cause.partition(": {")
-    if said := re.search(r'"errorMessage":\s*"((?:[^"\\]|\\.)*)', document):
-        message = json.loads(f'"{said[1]}"')
-        return f"{error}: {message}"
-    if said := re.search(r'"StoppedReason":\s*"([^"]*)"', document):
-        code = re.search(r'"ExitCode":\s*(\d+)', document)
-        return f"{error}: {said[1]}{f', exit code {code[1]}' if code else ''}"
-    return cause
 
 
 def coloured(state: str) -> Any:

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chalice_app.chalicelib.causes import readable
+
 from .errors import NotFoundError, UsageError
-from .history import find, readable
+from .history import find
 from .pipeline import APP_NAME, FUNCTIONS
 
 if TYPE_CHECKING:

@@ -15,7 +15,16 @@ from .timeline import Timeline
 # States whose task is a container, and the container; every other task but sns:publish and
 # putMetricData calls a function.
 CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
-FUNCTIONS: Final = frozenset({"CheckFileThreshold", "ReadVerdict", "ResetLock", "ReleaseLock"})
+FUNCTIONS: Final = frozenset(
+    {
+        "CheckFileThreshold",
+        "ReadVerdict",
+        "ResetLock",
+        "DescribeRun",
+        "DescribeFailedRun",
+        "ReleaseLock",
+    }
+)
 
 # Fargate bills a container by the second, and at least a minute.
 _LEAST_CONTAINER_SECONDS: Final = 60

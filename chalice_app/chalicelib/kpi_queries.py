@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
@@ -53,16 +53,21 @@ class KpiQueries:
     def daily(self, period: Period, limit: int) -> Slice:
         """Return the first items of OrderKPIs; dates without orders have none."""
         found: list[Item] = []
-        for item in self._days(period):
+        for item in self._days(period.dates()):
             if len(found) == limit:
                 return Slice(items=found, next=date.fromisoformat(item["order_date"]))
             found.append(item)
         return Slice(items=found, next=None)
 
+    def of_dates(self, dates: Iterable[date]) -> dict[date, Item]:
+        """Return the items of OrderKPIs of some dates; those without orders are not in it."""
+        found = self._days(sorted({*dates}))
+        return {date.fromisoformat(item["order_date"]): item for item in found}
+
     def categories(self, period: Period) -> dict[str, list[str]]:
         """Return the dates of each category, by name."""
         dates: dict[str, list[str]] = {}
-        for item in self._days(period, only=("order_date", "categories")):
+        for item in self._days(period.dates(), only=("order_date", "categories")):
             for name in item.get("categories", ()):
                 dates.setdefault(name, []).append(item["order_date"])
         return dict(sorted(dates.items()))
@@ -100,9 +105,9 @@ class KpiQueries:
         for page in pages:
             yield from map(_parsed, page["Items"])
 
-    def _days(self, period: Period, only: Sequence[str] = ()) -> Iterator[Item]:
+    def _days(self, dates: Iterable[date], only: Sequence[str] = ()) -> Iterator[Item]:
         """Yield the items of OrderKPIs by date, a hundred dates at a time."""
-        keys = [{"order_date": {"S": str(day)}} for day in period.dates()]
+        keys = [{"order_date": {"S": str(day)}} for day in dates]
         request: dict[str, Any] = {"ConsistentRead": True}
         if only:
             request["ProjectionExpression"] = ", ".join(only)

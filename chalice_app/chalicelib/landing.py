@@ -61,6 +61,11 @@ class RunKeys:
         return f"runs/{self.run_id}/published.json"
 
     @property
+    def notice(self) -> str:
+        """What people are told of it, if anything."""
+        return f"runs/{self.run_id}/notice.json"
+
+    @property
     def quarantined_rows(self) -> str:
         """Without suffix: ``.parquet`` and ``.csv`` stand side by side."""
         return f"quarantine/{self.run_id}/rows"
@@ -84,3 +89,5 @@ class RunKeys:
 # Written when a run has accepted a products file; from then on a batch may start
 # without one.
 PRODUCTS_ACCEPTED: Final = "runs/products_accepted.json"
+# Which dates' figures people have been told of.
+WARNINGS_TOLD: Final = "runs/warnings_told.json"

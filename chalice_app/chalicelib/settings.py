@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Self
+from typing import Final, Self
 
+from .anomalies import CHECKS, WEEKS
 from .costs import PriceError, PriceTable, Sizes, TaskSize
+
+# What people need not be told of, by the names that SILENCED_WARNINGS takes.
+WARNINGS: Final = ("quarantined_rows", *CHECKS)
+_LAST_HOUR: Final = 23
 
 
 class SettingsError(ValueError):
@@ -39,6 +44,13 @@ class Settings:
     order_kpis_table: str = "OrderKPIs"
     prices: PriceTable = field(default_factory=PriceTable)
     sizes: Sizes = field(default_factory=Sizes)
+    stage: str = "dev"
+    # Empty where nobody is told anything: outside the deployed functions.
+    topic_arn: str = ""
+    silenced: frozenset[str] = frozenset()
+    min_history: int = 4
+    # UTC. A day's orders ought to have arrived by this hour of the next one.
+    day_complete_hour: int = 6
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -67,6 +79,11 @@ class Settings:
                 # Lambda itself sets it.
                 function_mib=_count(env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512),
             ),
+            stage=env.get("STAGE") or "dev",
+            topic_arn=env.get("TOPIC_ARN") or "",
+            silenced=_silenced(env, "SILENCED_WARNINGS"),
+            min_history=_count_of(env, "MIN_HISTORY_WEEKS", 4, least=1, most=WEEKS),
+            day_complete_hour=_count_of(env, "DAY_COMPLETE_HOUR", 6, least=0, most=_LAST_HOUR),
         )
 
     @property
@@ -109,6 +126,23 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise SettingsError(f"{name} is {text!r}: give a whole number such as {default}")
     return int(text)
+
+
+def _count_of(env: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    count = _count(env, name, default)
+    if not least <= count <= most:
+        raise SettingsError(f"{name} is {count}: give a number from {least} to {most}")
+    return count
+
+
+def _silenced(env: Mapping[str, str], name: str) -> frozenset[str]:
+    given = {word.strip() for word in env.get(name, "").split(",")} - {"", "none"}
+    if unknown := sorted(given - {*WARNINGS}):
+        raise SettingsError(
+            f"{name} has {unknown[0]!r}: there are {', '.join(WARNINGS)}; "
+            "give some of them, separated by commas, or none"
+        )
+    return frozenset(given)
 
 
 def _amount(env: Mapping[str, str], name: str, default: float) -> float:

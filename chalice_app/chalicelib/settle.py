@@ -7,17 +7,13 @@ had claimed lies in the landing folder still and belongs to the next run.
 """
 
 import logging
-from typing import Any, Final
+from typing import Any
 
 from .deployment import Deployment
 from .landing import PRODUCTS_ACCEPTED, RunKeys
 from .manifest import FileVersion, Manifest
 
 log = logging.getLogger(__name__)
-
-# The machine's state may hold 256 KiB, a verdict on 500 files can be larger: the machine
-# gets the outcome, the totals and the first rejected files; the verdict keeps all.
-_REPORTED_FILES: Final = 20
 
 
 class VerdictError(RuntimeError):
@@ -29,9 +25,11 @@ class Settlement:
         self._at = deployment
 
     def judge(self, run_id: str) -> dict[str, Any]:
-        """Return the verdict in short, once the files it rejects are in quarantine."""
+        """Return the verdict in short, once the files it rejects are in quarantine.
+
+        In full it may exceed the 256 KiB that the machine's state can hold.
+        """
         manifest, verdict = self._manifest(run_id), self._verdict(run_id)
-        rejected = [file for file in verdict["files"] if file["status"] == "rejected"]
         done = verdict["outcome"] == "all_rejected"
         moved = self._at.incoming.move(
             (file, to)
@@ -42,15 +40,7 @@ class Settlement:
             "verdict read",
             extra={"run_id": run_id, "outcome": verdict["outcome"], "files_moved": moved},
         )
-        return {
-            "outcome": verdict["outcome"],
-            "totals": verdict["totals"],
-            "rejected_files": len(rejected),
-            "rejected": [
-                {"name": file["name"], "reason": file["reason"], "detail": file["detail"]}
-                for file in rejected[:_REPORTED_FILES]
-            ],
-        }
+        return {"outcome": verdict["outcome"], "totals": verdict["totals"]}
 
     def finish(self, run_id: str) -> dict[str, Any]:
         """Settle what is left of a run that has succeeded, and give the lock back."""

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -12,15 +13,20 @@ from botocore.config import Config
 
 from .claim import Claim
 from .deployment import Deployment
+from .kpi_queries import KpiQueries
 from .landing import dataset_of
+from .notices import Notice
 from .request import Request
+from .runs import End
 from .settings import Settings
 from .settle import Settlement
+from .telling import CUT_SHORT, Telling, publish
 from .trigger import Busy, Decision, Start, Trigger, Wait
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 
@@ -40,8 +46,20 @@ def on_schedule() -> dict[str, Any]:
 
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
-    run_id = str(detail["executionArn"]).rsplit(":", 1)[-1]
-    return _answer(Trigger(_deployment()).execution_ended(run_id, str(detail["status"])))
+    """Every other run tells of itself; one that was cut short cannot."""
+    run_id, status = str(detail["executionArn"]).rsplit(":", 1)[-1], detail["status"]
+    deployment = _deployment()
+    decision = Trigger(deployment).execution_ended(run_id, status)
+    if status in CUT_SHORT:
+        _publish(deployment, _telling(deployment).of_run(run_id, status, detail.get("cause")))
+    return _answer(decision)
+
+
+def check_yesterday() -> dict[str, Any]:
+    deployment = _deployment()
+    notice = _telling(deployment).of_last_day()
+    _publish(deployment, notice)
+    return _told(notice)
 
 
 def recount(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +79,13 @@ def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def describe_run(event: Mapping[str, Any]) -> dict[str, Any]:
+    """``failed``: the run has failed, for a ``cause``. The machine sends what this answers."""
+    run_id = str(event["execution"]).rsplit(":", 1)[-1]
+    state: End = "FAILED" if event["failed"] else "SUCCEEDED"
+    return _told(_telling(_deployment()).of_run(run_id, state, event.get("cause")))
+
+
 def _check(keys: Iterable[str]) -> dict[str, Any]:
     if not any(dataset_of(key) for key in keys):
         return {"decision": "ignored"}
@@ -77,6 +102,26 @@ def _answer(decision: Decision | None) -> dict[str, Any]:
             return {"decision": "busy"}
         case Wait():
             return {"decision": "wait", "reason": decision.reason}
+
+
+def _told(notice: Notice | None) -> dict[str, Any]:
+    told = {"subject": "", "message": ""} if notice is None else asdict(notice)
+    return {"tell": notice is not None, **told}
+
+
+def _publish(deployment: Deployment, notice: Notice | None) -> None:
+    if notice is not None:
+        publish(notice, _sns(), deployment.settings.topic_arn)
+
+
+def _telling(deployment: Deployment) -> Telling:
+    settings = deployment.settings
+    kpis = KpiQueries(
+        _dynamodb(),
+        category_kpis=settings.category_kpis_table,
+        order_kpis=settings.order_kpis_table,
+    )
+    return Telling(deployment, kpis)
 
 
 def _deployment() -> Deployment:
@@ -110,3 +155,8 @@ def _sfn() -> "SFNClient":
 @functools.cache
 def _dynamodb() -> "DynamoDBClient":
     return boto3.client("dynamodb", config=_CONFIG)
+
+
+@functools.cache
+def _sns() -> "SNSClient":
+    return boto3.client("sns", config=_CONFIG)

@@ -144,7 +144,11 @@ class Pipeline:
         verdict = {
             "run_id": run_id,
             "outcome": "all_rejected" if rejected else "accepted",
-            "totals": {"files": len(files), **(totals or {})},
+            "totals": {
+                "files": len(files),
+                "rejected_files": sum(file["status"] == "rejected" for file in files),
+                **(totals or {}),
+            },
             "files": files,
         }
         self.s3.put_object(

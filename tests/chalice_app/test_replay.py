@@ -47,7 +47,7 @@ def test_a_replay_leaves_processed_as_it_is_and_reports_what_is_rejected_now(pip
     pipeline.begin("again", replay_of=first)
     pipeline.write_verdict("again", orders_3="rejected")
     short = pipeline.settlement.judge("again")
-    assert [file["name"] for file in short["rejected"]] == ["orders_3.csv"]
+    assert short["totals"]["rejected_files"] == 1
     assert pipeline.settlement.finish("again") == {"files_moved": 0, "released": True}
     assert pipeline.stored("processed/") == before
     assert pipeline.stored("quarantine/") == []

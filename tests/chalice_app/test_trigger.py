@@ -87,7 +87,7 @@ def test_rejected_files_end_in_quarantine_and_the_others_in_processed(pipeline) 
     run_id = pipeline.trigger.check().run_id
     pipeline.write_verdict(run_id, orders_3="rejected", orders_4="duplicate")
     short = pipeline.settlement.judge(run_id)
-    assert (short["outcome"], short["rejected_files"]) == ("accepted", 1)
+    assert (short["outcome"], short["totals"]["rejected_files"]) == ("accepted", 1)
     assert pipeline.stored("quarantine/") == [f"quarantine/{run_id}/files/orders_3.csv"]
     assert len(pipeline.stored("incoming/orders")) == 4
     pipeline.settlement.finish(run_id)

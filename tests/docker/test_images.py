@@ -231,7 +231,7 @@ def test_a_task_without_enough_memory_is_retried_then_reported_and_a_replay_succ
         assert aws.exit_codes("transformer") == [137] * 4
         assert aws.exit_codes("validator") == [0]
         assert aws.kpis("OrderKPIs", "order_date") == []
-        assert any(failed.run_id in message for message in aws.shop.messages())
+        assert any(failed.run_id in sent.message for sent in aws.shop.messages())
 
         aws.give_memory("transformer", 4096)
         aws.replay(failed.run_id)
@@ -249,7 +249,7 @@ def test_a_delivery_of_bad_files_ends_with_a_verdict_and_without_a_retry(pipelin
         assert aws.exit_codes("validator") == [0]
         assert aws.exit_codes("transformer") == []
         assert aws.shop.verdict(run.run_id)["totals"]["rejected_files"] == len(headless)
-        assert "AllFilesRejected" in aws.shop.messages()[0]
+        assert "AllFilesRejected" in aws.shop.messages()[0].subject
         assert aws.shop.waiting() == 0
 
 

@@ -180,7 +180,7 @@ def live(day: Day) -> None:
 
     # A state's answer is lost and it is tried again: what it moved has been moved.
     answer = day.ask("ReadVerdict", {"run_id": day.runs["first"]})
-    assert answer["rejected_files"] == 1
+    assert answer["totals"]["rejected_files"] == 1
 
     # Started by hand with one file, and stopped while its task runs.
     day.orders("5", "o5,u1,2025-03-03,10.00,delivered")

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shopkpi import doctor, history, reference
+from chalice_app.chalicelib.causes import readable
+from shopkpi import doctor, reference
 from shopkpi.errors import EXIT_CODES
 from shopkpi.times import duration
 from tests.conftest import ROOT
@@ -129,7 +130,7 @@ def test_durations_have_one_or_two_units(seconds: float, text: str) -> None:
     ],
 )
 def test_a_cause_is_shown_without_the_json_around_it(cause: str, text: str) -> None:
-    assert history.readable(cause) == text
+    assert readable(cause) == text
 
 
 @pytest.mark.parametrize(

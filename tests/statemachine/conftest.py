@@ -12,9 +12,10 @@ from typing import Any
 import boto3
 import pytest
 
+from chalice_app.chalicelib.notices import Notice
 from chalice_app.chalicelib.runs import RunRecord, RunRecords
 from localcloud.cloud import LocalCloud
-from localcloud.provision import RUNS_TABLE, Plan, Stack, provision
+from localcloud.provision import RUNS_TABLE, Plan, Stack, provision, receive
 
 STANDINS = Path(__file__).parent / "standins"
 # 300 s become 1 s: the wait, the schedule; the retries' 30 s and 60 s a fifth of that.
@@ -135,17 +136,8 @@ class Shop:
         )
         os.killpg(int(files[-1].read_text()), signal.SIGKILL)
 
-    def messages(self) -> list[str]:
-        sqs, found = self.session.client("sqs"), []
-        while batch := sqs.receive_message(
-            QueueUrl=self.stack.messages_url, MaxNumberOfMessages=10
-        ).get("Messages"):
-            for message in batch:
-                sqs.delete_message(
-                    QueueUrl=self.stack.messages_url, ReceiptHandle=message["ReceiptHandle"]
-                )
-            found += [message["Body"] for message in batch]
-        return found
+    def messages(self) -> list[Notice]:
+        return list(receive(self.session.client("sqs"), self.stack.messages_url))
 
     def orders_per_day(self) -> dict[str, int]:
         items = self.table.scan()["Items"]
