@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -219,8 +220,12 @@ def _hide_what_may_not_be_listed(
 
 
 def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], reason: str) -> Any:
-    """Answer as AWS does, in the language of the request."""
+    """Answer as AWS does, in the language of the request, and with the id of it.
+
+    Without one, Step Functions here could not catch the error.
+    """
     body_of(environ)
+    request_id = str(uuid.uuid4())
     if "HTTP_X_AMZ_TARGET" in environ or service_of(environ) == "lambda":
         body = json.dumps({"__type": _DENIED, "message": reason})
         headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", _DENIED)]
@@ -228,10 +233,13 @@ def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], reason:
         code = "<Code>AccessDenied</Code>"
         error = f"<Error>{code}<Message>{reason}</Message></Error>"
         wrapped = (
-            error if service_of(environ) == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
+            error
+            if service_of(environ) == "s3"
+            else f"<ErrorResponse>{error}<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
         body, headers = wrapped, [("Content-Type", "text/xml")]
     if environ["REQUEST_METHOD"] == "HEAD":
         body = ""
-    start_response("403 Forbidden", [*headers, ("Content-Length", str(len(body.encode())))])
+    headers += [("x-amzn-RequestId", request_id), ("Content-Length", str(len(body.encode())))]
+    start_response("403 Forbidden", headers)
     return [body.encode()]

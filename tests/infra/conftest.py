@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from infra.deploy import Stage
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.iam import Ask
-from localcloud.provision import STAGE, Plan, Stack, provision
+from localcloud.provision import STAGE, Plan, Stack, provision, receive
 
 HEADERS = {
     "orders": "order_id,user_id,order_date,total_amount,status\n",
@@ -33,6 +34,7 @@ class Day:
     stack: Stack
     session: boto3.Session
     runs: dict[str, str] = field(default_factory=dict)
+    subjects: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.s3 = self.session.client("s3")
@@ -97,6 +99,12 @@ class Day:
         listed = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=key)
         return listed["KeyCount"] > 0
 
+    def told(self, subject: str) -> bool:
+        """Say whether people have been told anything whose subject begins like that."""
+        sent = receive(self.session.client("sqs"), self.stack.messages_url)
+        self.subjects += [notice.subject for notice in sent]
+        return any(known.startswith(subject) for known in self.subjects)
+
     def asked(self) -> list[dict[str, Any]]:
         lines = (self.cloud.home / "access.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
@@ -127,6 +135,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
                 "MIN_ITEM_FILES": "1",
                 "FORCE_PROCESS_AFTER_MINUTES": "0.2",
                 "LOCK_GRACE_SECONDS": "1",
+                # One week before is enough to compare with.
+                "MIN_HISTORY_WEEKS": "1",
             },
             task_environment={"ENGINE": "sail"},
         )
@@ -165,9 +175,19 @@ def live(day: Day) -> None:
         day.upload(name, "1,2,3\n", Tagging="shop=south")
     assert day.ended(3)[2:] == ["FAILED"]
 
-    # Too few files, until the schedule no longer waits for more.
-    day.orders("4", "o4,u1,2025-03-03,10.00,delivered")
+    # Too few files, until the schedule no longer waits for more. A week after 2025-03-02 an order
+    # has six times that day's value; yesterday there is none, a week before there was one.
+    today = datetime.now(UTC).date()
+    weeks = [today - timedelta(days=8), today - timedelta(days=7)]
+    day.orders(
+        "4",
+        "o4,u1,2025-03-09,100.00,delivered",
+        *(f"w{n},u1,{date},10.00,delivered" for n, date in enumerate(weeks)),
+    )
     assert day.ended(4)[3:] == ["SUCCEEDED"]
+    assert day.told("Run succeeded, 1 unusual figure")
+    day.call("CheckYesterday", {})
+    wait_for(lambda: day.told("No orders of "), 30)
 
     # By hand: a second run waits for the first one's lock, and may give up.
     day.start(replay_of=day.runs["first"], forced=True)
@@ -188,6 +208,8 @@ def live(day: Day) -> None:
     wait_for(lambda: day.state_of(stopped) == "ValidateFiles", 60)
     day.sfn.stop_execution(executionArn=stopped)
     assert "ABORTED" in day.ended(9)[8:]
+
+    wait_for(lambda: day.told("Run stopped"), 30)
 
     # Somebody asks the API.
     call_api(day)

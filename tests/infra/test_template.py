@@ -89,9 +89,17 @@ def test_the_functions_get_the_variables_that_their_code_insists_on() -> None:
     given = {
         **config["environment_variables"],
         **dict.fromkeys(functions.ENVIRONMENT, "1024/2048"),
+        # What a parameter says reaches the functions as it is.
+        **{
+            variable: str(default)
+            for variable, output in functions.ENVIRONMENT.items()
+            if (default := TEMPLATE["Parameters"].get(output, {}).get("Default"))
+        },
         "STEP_FUNCTION_ARN": "arn:aws:states:eu-north-1:123456789012:stateMachine:M",
     }
-    assert Settings.from_env(given).min_order_files == 5
+    settings = Settings.from_env(given)
+    assert settings.min_order_files == 5
+    assert (settings.silenced, settings.min_history, settings.day_complete_hour) == (set(), 4, 6)
     code = "".join(
         path.read_text() for path in (template.PROJECT_ROOT / "chalice_app").rglob("*.py")
     )

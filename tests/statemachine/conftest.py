@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pytest
@@ -17,6 +17,7 @@ from chalice_app.chalicelib.runs import RunRecord, RunRecords
 from localcloud.cloud import LocalCloud
 from localcloud.provision import RUNS_TABLE, Plan, Stack, provision, receive
 
+T = TypeVar("T")
 STANDINS = Path(__file__).parent / "standins"
 # 300 s become 1 s: the wait, the schedule; the retries' 30 s and 60 s a fifth of that.
 TIME_SCALE = 1 / 300
@@ -150,8 +151,8 @@ class Shop:
         return record
 
     @staticmethod
-    def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-        wait_for(condition, seconds)
+    def wait_for(condition: Callable[[], T], seconds: float) -> T:
+        return wait_for(condition, seconds)
 
     def notifications(self) -> dict[str, Any]:
         answer = self.s3.get_bucket_notification_configuration(Bucket=self.stack.bucket)
@@ -176,11 +177,12 @@ class Shop:
         self.messages()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+def wait_for(condition: Callable[[], T], seconds: float) -> T:
     ends = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < ends, f"did not happen within {seconds} s"
         time.sleep(0.05)
+    return found
 
 
 @pytest.fixture(scope="session")

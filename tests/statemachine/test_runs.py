@@ -2,14 +2,18 @@
 
 import json
 import shlex
+import subprocess
+import sys
 import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+OPERATOR = Path(sys.executable).with_name("shopkpi")
 ELEVEN = {"2025-01-01": 1, "2025-01-02": 1, "2025-01-03": 1, "2025-01-04": 1, "2025-01-05": 1}
 
 
@@ -26,6 +30,8 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
         "ChooseTransformer",
         "TransformFiles",
         "ResetLock",
+        "DescribeRun",
+        "JudgeNotice",
         "Success",
     ]
     assert shop.orders_per_day() == ELEVEN
@@ -39,7 +45,7 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert record["dates"] == list(ELEVEN)
     assert set(record["seconds_by_state"]) == set(shop.states(run))
     assert record["seconds_by_state"]["TransformFiles"] > 0
-    assert record["transitions"] == 9
+    assert record["transitions"] == 11
     # Two containers are billed a minute each, of 1 vCPU with 2 and with 4 GB.
     assert record["cost_by_service"]["fargate"] == Decimal("0.001973")
 
@@ -49,13 +55,23 @@ def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop
     shop.deliver()
     [run] = shop.ended(known=shop.before)
     assert shop.status(run) == "SUCCEEDED"
-    assert "ReportRejectedFiles" in shop.states(run)
+    assert shop.states(run)[-5:] == [
+        "ResetLock",
+        "DescribeRun",
+        "JudgeNotice",
+        "NotifyResults",
+        "Success",
+    ]
     assert shop.names("quarantine/") == ["orders_bad.csv"]
     assert shop.names("incoming/") == []
     assert shop.orders_per_day() == ELEVEN
-    [message] = shop.messages()
-    assert "orders_bad.csv" in message
-    assert "order_id is missing" in message
+    [sent] = shop.messages()
+    run_id = run.rsplit(":", 1)[-1]
+    assert sent.subject == f"Run succeeded, 1 file rejected - dev {run_id}"
+    assert "- orders_bad.csv: missing_column\n" in sent.message
+    assert f"s3://ecommerce-data/quarantine/{run_id}/files/" in sent.message
+    assert "The KPIs of 5 dates (2025-01-01 to 2025-01-05) are published" in sent.message
+    assert f"shopkpi quarantine {run_id} --download bad --stage dev" in sent.message
 
 
 def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> None:
@@ -65,9 +81,10 @@ def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> N
     shop.put("products.csv", "x\n")
     [run] = shop.ended(known=shop.before)
     assert shop.status(run) == "FAILED"
-    assert shop.states(run)[-6:] == [
+    assert shop.states(run)[-7:] == [
         "RejectBatch",
         "DescribeFailure",
+        "DescribeFailedRun",
         "NotifyFailure",
         "LogFailure",
         "ReleaseLock",
@@ -76,11 +93,22 @@ def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> N
     assert shop.names("incoming/") == []
     assert len(shop.names("quarantine/")) == 11
     assert not shop.locked()
-    [message] = shop.messages()
-    assert "AllFilesRejected" in message
+    [sent] = shop.messages()
+    assert sent.subject.startswith("Run failed: AllFilesRejected - dev ")
+    assert "Rejected, 11 of 11 files" in sent.message
+    assert "No KPI has changed." in sent.message
     record = shop.record(run)
     assert (record["state"], record["rejected_file_count"]) == ("FAILED", 11)
     assert record["cause"].startswith("AllFilesRejected: No row was accepted; 11 files")
+
+
+def replayed(shop, sent) -> str:
+    """Type the message's command to replay, which waits for the end; return its run."""
+    [command] = [line.strip() for line in sent.message.splitlines() if " replay " in line]
+    known = shop.executions()
+    subprocess.run([OPERATOR, *shlex.split(command)[1:]], check=True, timeout=60)
+    [replay] = set(shop.executions()) - {*known}
+    return replay
 
 
 def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> None:
@@ -95,21 +123,14 @@ def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> 
     assert sum(event["type"] == "TaskFailed" for event in history) == 3
     assert not shop.locked()
     assert len(shop.names("incoming/")) == 11
-    [message] = shop.messages()
-    run_id = run.rsplit(":", 1)[-1]
-    assert run_id in message
-    assert "incoming/orders_4.csv" in message
+    [sent] = shop.messages()
+    assert sent.subject.startswith("Run failed: States.TaskFailed - dev ")
+    assert "- incoming/orders_4.csv\n" in sent.message
     metrics = shop.session.client("cloudwatch").list_metrics(Namespace="ECommercePipeline")
     assert {metric["MetricName"] for metric in metrics["Metrics"]} == {"FailedRuns"}
 
     shop.tell("validator", "on")
-    command = shlex.split(next(line for line in message.splitlines() if line.startswith("aws ")))
-    assert command[:3] == ["aws", "stepfunctions", "start-execution"]
-    options = dict(zip(command[3::2], command[4::2], strict=True))
-    replay = shop.sfn.start_execution(
-        stateMachineArn=options["--state-machine-arn"], input=options["--input"]
-    )["executionArn"]
-    shop.ended(known=(*shop.before, run))
+    replay = replayed(shop, sent)
     assert shop.status(replay) == "SUCCEEDED"
     assert shop.orders_per_day() == ELEVEN
     assert shop.names("incoming/") == []
@@ -179,6 +200,10 @@ def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
     assert shop.status(run) == "ABORTED"
     if news == "heard":
         shop.wait_for(lambda: not shop.locked(), 30)
+        [sent] = shop.wait_for(shop.messages, 30)
+        assert sent.subject == f"Run stopped - dev {run.rsplit(':', 1)[-1]}"
+        if state != "WaitForFiles":
+            assert "11 files that it had claimed: the next run takes what" in sent.message
     if state == "TransformFiles" and news == "heard":
         shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 30)
     shop.schedule("on")
@@ -267,6 +292,8 @@ def test_a_recompute_goes_straight_to_the_transformer_and_leaves_files_alone(sho
         "EvaluateThreshold",
         "TransformFiles",
         "ResetLock",
+        "DescribeRun",
+        "JudgeNotice",
         "Success",
     ]
     assert shop.names("incoming/") == ["orders_waiting.csv"]
@@ -314,10 +341,8 @@ def test_a_recompute_that_crashes_is_notified_and_its_replay_command_recomputes(
     assert shop.status(run) == "FAILED"
     assert not shop.locked()
     shop.tell("transformer", "on")
-    [message] = shop.messages()
-    assert shop.record(run)["replay"] in message
-    replay = shop.start({"replay_of": run.rsplit(":", 1)[-1], "forced": True})
-    shop.ended(known=(*shop.before, run))
+    [sent] = shop.messages()
+    replay = replayed(shop, sent)
     assert shop.status(replay) == "SUCCEEDED"
     assert shop.record(replay)["dates"] == ["2025-03-01"]
 
@@ -358,6 +383,55 @@ def test_two_thousand_five_hundred_files_are_processed_in_capped_batches(shop) -
     assert len({key for given in inputs for key in given["files"]}) == 2500
     assert len(shop.names("processed/")) == 2500
     assert shop.names("incoming/") == []
+
+
+def run_from(shop, state: str, given: dict, **changed: str) -> str:
+    """Run the shipped machine from a state on, with another function or topic in its place."""
+    described = shop.sfn.describe_state_machine(stateMachineArn=shop.stack.state_machine_arn)
+    definition = described["definition"]
+    for old, new in changed.items():
+        assert old in definition
+        definition = definition.replace(old, new)
+    machine = shop.sfn.create_state_machine(
+        name=f"part-{uuid.uuid4().hex}",
+        definition=json.dumps(json.loads(definition) | {"StartAt": state}),
+        roleArn=described["roleArn"],
+    )["stateMachineArn"]
+    run = shop.sfn.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
+    shop.wait_for(lambda: shop.status(run) != "RUNNING", 20)
+    return run
+
+
+def test_a_run_that_nobody_can_describe_still_succeeds(shop) -> None:
+    run = run_from(shop, "DescribeRun", {}, **{"dev-DescribeRun": "dev-NoSuchFunction"})
+    assert shop.status(run) == "SUCCEEDED"
+    assert shop.states(run) == ["DescribeRun", "Success"]
+
+
+def test_a_run_whose_message_cannot_be_sent_still_succeeds(shop) -> None:
+    notice = {"notice": {"tell": True, "subject": "s", "message": "m"}}
+    topic = "ecommerce-pipeline-notifications"
+    run = run_from(shop, "JudgeNotice", notice, **{topic: "no-such-topic"})
+    assert shop.status(run) == "SUCCEEDED"
+    assert shop.states(run) == ["JudgeNotice", "NotifyResults", "Success"]
+
+
+def test_a_failure_that_nobody_can_describe_is_told_in_short(shop) -> None:
+    failure = {"failure": {"Error": "States.Timeout", "Cause": "too slow"}}
+    run = run_from(shop, "DescribeFailure", failure, **{"dev-DescribeRun": "dev-NoSuchFunction"})
+    assert shop.status(run) == "FAILED"
+    assert shop.states(run) == [
+        "DescribeFailure",
+        "DescribeFailedRun",
+        "NotifyFailure",
+        "LogFailure",
+        "ReleaseLock",
+        "Fail",
+    ]
+    [sent] = shop.messages()
+    run_id = run.rsplit(":", 1)[-1]
+    assert sent.subject == "Run failed"
+    assert f"shopkpi replay {run_id} --wait. Cause: States.Timeout: too slow" in sent.message
 
 
 @pytest.mark.parametrize(
