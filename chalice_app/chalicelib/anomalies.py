@@ -110,7 +110,7 @@ class _Rule:
     check: Check
     figure: Callable[[Day], Decimal]
     tolerated: Callable[[Decimal, Day], Decimal]
-    words: str
+    told: Callable[[str], str]
     shown: Callable[[Decimal], str]
     lower: bool
     higher: bool
@@ -135,7 +135,7 @@ _RULES: Final = (
         figure=lambda day: day.orders,
         # A number of orders varies by its root.
         tolerated=lambda usual, _: max(_SHARE * usual, _CHANCE * usual.sqrt()),
-        words="{} orders",
+        told=lambda figure: f"{figure} {'order' if figure == '1' else 'orders'}",
         shown=_plain,
         lower=True,
         higher=False,
@@ -144,7 +144,7 @@ _RULES: Final = (
         check="return_rate",
         figure=lambda day: day.return_rate,
         tolerated=lambda usual, day: max(_POINTS, _CHANCE * _by_chance(usual, day)),
-        words="{} of the orders were returned",
+        told=lambda figure: f"{figure} of the orders were returned",
         shown=lambda rate: f"{rate:.2f} %",
         lower=False,
         higher=True,
@@ -154,7 +154,7 @@ _RULES: Final = (
         figure=lambda day: day.avg_order_value,
         # The values of orders are taken to vary by as much as their average, as they do in shops.
         tolerated=lambda usual, day: usual * max(_SHARE, _CHANCE / day.orders.sqrt()),
-        words="an order's average value was {}",
+        told=lambda figure: f"an order's average value was {figure}",
         shown=lambda value: f"{value:,.2f}",
         lower=True,
         higher=True,
@@ -172,7 +172,7 @@ def _judged(day: date, days: Days, min_history: int) -> Iterator[Anomaly]:
         distance = median(abs(one - usual) for one in figures)
         limit = max(_DISTANCES * distance, rule.tolerated(usual, days[day]))
         if (rule.lower and figure < usual - limit) or (rule.higher and figure > usual + limit):
-            told = rule.words.format(rule.shown(figure))
+            told = rule.told(rule.shown(figure))
             sentence = f"{day} ({day:%A}): {told}; {_compared(day, figures, rule.shown)}."
             yield Anomaly(day=day, check=rule.check, sentence=sentence)
 

@@ -79,7 +79,8 @@ def of_run(run: Ended, settings: Settings) -> Notice | None:
             telling.rejected_files(),
             telling.quarantined_rows(),
             telling.held_rows(),
-            telling.the_rest(),
+            telling.published(),
+            telling.left_files(),
             _figures(run.anomalies),
             telling.next_steps(),
             telling.data_docs(),
@@ -98,8 +99,10 @@ def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notic
         subject=_subject(f"{what} of {day}", settings.stage),
         message=_message(
             _figures(anomalies),
-            ["See what has arrived, then ask the shops:" if late else "See the day:"],
-            [_command(look, settings)],
+            [
+                "See what has arrived, then ask the shops:" if late else "See the day:",
+                _command(look, settings),
+            ],
         ),
     )
 
@@ -157,13 +160,10 @@ class _Telling:
             parent: sum(f["reasons"].get(reason, 0) for f in (self.run.verdict or {})["files"])
             for reason, parent in WAITING_FOR.items()
         }
-        parents = ", ".join(f"{n:,} for their {parent}" for parent, n in counts.items() if n)
-        return [f"{_number(held, 'row')} wait: {parents}. They count once that is delivered."]
+        why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in counts.items() if n)
+        return [f"Held back, {_number(held, 'row')}: {why}. They count once that is delivered."]
 
-    def the_rest(self) -> list[str]:
-        return [*self._published(), *self._left()]
-
-    def _published(self) -> list[str]:
+    def published(self) -> list[str]:
         published = self.run.published
         if published is not None:
             dates = sorted({*published["dates"]} - {*published.get("superseded", ())})
@@ -185,47 +185,58 @@ class _Telling:
             return manifest is not None and manifest.task == "recompute"
         return bool(verdict["outcome"] != "all_rejected")
 
-    def _left(self) -> list[str]:
+    def left_files(self) -> list[str]:
         """Say where the other files of a run are that has not ended well."""
-        if self.run.state == "SUCCEEDED" or self.run.manifest is None:
+        left, run = self._left(), self.run
+        if not left or run.state == "SUCCEEDED":
+            return []
+        place = self._bucket(self.settings.prefix)
+        if run.published is not None:
+            place = f"{self._bucket(RunKeys(run.run_id).processed(''))}, or still in {place},"
+        files = f"Its {'other ' if self.rejected else ''}{_number(len(left), 'file')}"
+        lie = "lies" if len(left) == 1 else "lie"
+        return [
+            f"{files} {lie} in {place} for the next run",
+            *_listed((_name(key) for key in left), len(left), "file"),
+        ]
+
+    def _left(self) -> list[str]:
+        if self.run.manifest is None:
             return []
         gone = {file["name"] for file in self.rejected}
-        left = [
+        return [
             file.key
             for file in self.run.manifest.files
             if file.key.startswith(self.settings.prefix) and file.name not in gone
         ]
-        if not left:
-            return []
-        place = self._bucket(self.settings.prefix)
-        names = (_name(key) for key in left)
-        told = f"{_number(len(left), 'file')} that it had claimed: the next run takes what of them"
-        return [f"{told} still lies in {place}", *_listed(names, len(left), "file")]
 
     def next_steps(self) -> list[str]:
-        run, run_id = self.run, self.run.run_id
-        correct = [
-            "Correct them and upload them again; to get them:",
-            self._command(f"quarantine {run_id} --download bad"),
+        run = self.run
+        to_correct = [
+            "Correct what is rejected or in quarantine and upload it again; to get it:",
+            self._command(f"quarantine {run.run_id} --download bad"),
         ]
+        correct = to_correct if self.rejected or self.spoilt else []
         if run.state == "SUCCEEDED":
-            if self.rejected or self.spoilt:
-                return correct
-            days = sorted(anomaly.day for anomaly in run.anomalies)
-            return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
+            return correct or self._see_days()
         if run.verdict is not None and run.verdict["outcome"] == "all_rejected":
-            return correct
+            return to_correct
         if run.manifest is None:
             return [
                 "It had claimed nothing; see what waits and who has the lock:",
                 self._command("status"),
             ]
+        too = f"; the schedule does so too, {self.settings.max_attempts} times in all"
         return [
-            "See why, then run it again; the schedule does so too, "
-            f"{self.settings.max_attempts} times in all:",
-            self._command(f"logs {run_id}"),
-            self._command(f"replay {run_id} --wait"),
+            f"See why, then run it again{too if self._left() else ''}:",
+            self._command(f"logs {run.run_id}"),
+            self._command(f"replay {run.run_id} --wait"),
+            *correct,
         ]
+
+    def _see_days(self) -> list[str]:
+        days = sorted(anomaly.day for anomaly in self.run.anomalies)
+        return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
 
     def data_docs(self) -> list[str]:
         page = (self.run.verdict or {}).get("data_docs")

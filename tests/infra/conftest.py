@@ -135,8 +135,9 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
                 "MIN_ITEM_FILES": "1",
                 "FORCE_PROCESS_AFTER_MINUTES": "0.2",
                 "LOCK_GRACE_SECONDS": "1",
-                # One week before is enough to compare with.
+                # One week before is enough to compare with, and yesterday is complete.
                 "MIN_HISTORY_WEEKS": "1",
+                "DAY_COMPLETE_HOUR": "0",
             },
             task_environment={"ENGINE": "sail"},
         )

@@ -203,7 +203,9 @@ def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
         [sent] = shop.wait_for(shop.messages, 30)
         assert sent.subject == f"Run stopped - dev {run.rsplit(':', 1)[-1]}"
         if state != "WaitForFiles":
-            assert "11 files that it had claimed: the next run takes what" in sent.message
+            assert (
+                "Its 11 files lie in s3://ecommerce-data/incoming/ for the next run" in sent.message
+            )
     if state == "TransformFiles" and news == "heard":
         shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 30)
     shop.schedule("on")
