@@ -89,9 +89,20 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
         bucket=plan.bucket,
         state_machine_arn=outputs["StateMachineArn"],
         topic_arn=outputs["TopicArn"],
-        messages_url=_messages(session, outputs["TopicArn"]),
+        messages_url=subscribe(session, outputs["TopicArn"]),
         environment=_environment(session),
     )
+
+
+def subscribe(session: boto3.Session, topic_arn: str) -> str:
+    """Subscribe a queue to the topic, so that its messages can be read; return its URL."""
+    sns, sqs = session.client("sns"), session.client("sqs")
+    url = sqs.create_queue(QueueName="ecommerce-pipeline-messages")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
+    return url
 
 
 def receive(sqs: "SQSClient", messages_url: str) -> Iterator[Notice]:
@@ -122,17 +133,6 @@ def _create_table(dynamodb: "DynamoDBClient", resource: str, name: str) -> None:
     dynamodb.create_table(
         TableName=name, **{key: properties[key] for key in kept if key in properties}
     )
-
-
-def _messages(session: boto3.Session, topic_arn: str) -> str:
-    """Subscribe a queue to the topic, so that its messages can be read."""
-    sns, sqs = session.client("sns"), session.client("sqs")
-    url = sqs.create_queue(QueueName="ecommerce-pipeline-messages")["QueueUrl"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
-    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
-    return url
 
 
 def _tasks(session: boto3.Session, plan: Plan) -> None:

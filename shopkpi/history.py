@@ -36,7 +36,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A run: its record as the table has it, its states, and the verdict on its files."""
+    """A run: its record as the table has it, its states, the verdict on its files.
+
+    ``notice`` is the message about it, sent or not; None when there was nothing to tell.
+    """
 
     run_id: str
     state: str
@@ -46,6 +49,7 @@ class Shown:
     record: Mapping[str, Any]
     steps: tuple[Step, ...]
     verdict: Mapping[str, Any] | None
+    notice: Mapping[str, str] | None
 
 
 def latest(pipeline: "Pipeline", limit: int, state: str | None) -> list["RunRecord"]:
@@ -119,6 +123,7 @@ def show(pipeline: "Pipeline", run_id: str) -> Shown:
         record=noted,
         steps=_steps(pipeline, run_id, noted, execution),
         verdict=pipeline.documents.read(RunKeys(run_id).verdict),
+        notice=pipeline.documents.read(RunKeys(run_id).notice),
     )
 
 
@@ -219,6 +224,9 @@ def draw(run: Shown) -> list[Any]:
     # What has claimed nothing has nothing to be replayed.
     if run.state in {"FAILED", "TIMED_OUT", "ABORTED"} and "files" in noted:
         parts.append(f"once the cause is removed: shopkpi replay {run.run_id}")
+    if run.notice is not None:
+        parts.append(Text(f"\nmessage to people: {run.notice['subject']}", style="bold"))
+        parts.append(Text(run.notice["message"].rstrip()))
     return parts
 
 

@@ -53,10 +53,12 @@ FUNCTIONS: Final = (
     "CheckFileThreshold",
     "CheckOnObjectCreated",
     "CheckOnSchedule",
+    "CheckYesterday",
     "OnExecutionEnded",
     "RecountFiles",
     "ReadVerdict",
     "FinishRun",
+    "DescribeRun",
 )
 
 

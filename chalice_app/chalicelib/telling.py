@@ -50,6 +50,7 @@ class Telling:
         notice = notices.of_run(run, self._at.settings)
         if notice is not None:
             documents.write(keys.notice, asdict(notice))
+        log.info("run described", extra={"run_id": run_id, "worth_telling": notice is not None})
         return notice
 
     def of_last_day(self) -> Notice | None:

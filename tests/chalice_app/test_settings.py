@@ -40,6 +40,9 @@ def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> Non
         ("PRICE_TABLE", "{"),
         ("VALIDATOR_TASK_SIZE", "1 vCPU"),
         ("TRANSFORMER_TASK_SIZE", "1024"),
+        ("MIN_HISTORY_WEEKS", "0"),
+        ("MIN_HISTORY_WEEKS", "9"),
+        ("DAY_COMPLETE_HOUR", "24"),
     ],
 )
 def test_an_unusable_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
@@ -65,4 +68,16 @@ def test_what_an_estimate_goes_by_can_be_set() -> None:
 def test_an_execution_has_the_state_machines_arn_and_the_runs_name() -> None:
     assert Settings.from_env(ENV).execution_arn("r-1") == (
         "arn:aws:states:eu-north-1:123456789012:execution:ECommercePipeline:r-1"
+    )
+
+
+def test_warnings_are_silenced_by_name_and_an_unknown_name_is_refused_with_the_list() -> None:
+    silenced = Settings.from_env({**ENV, "SILENCED_WARNINGS": "volume, quarantined_rows"}).silenced
+    assert silenced == {"volume", "quarantined_rows"}
+    assert Settings.from_env({**ENV, "SILENCED_WARNINGS": "none"}).silenced == set()
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({**ENV, "SILENCED_WARNINGS": "volume,revenue"})
+    assert str(refused.value) == (
+        "SILENCED_WARNINGS has 'revenue': there are quarantined_rows, volume, return_rate, "
+        "avg_order_value, freshness; give some of them, separated by commas, or none"
     )

@@ -55,6 +55,13 @@ def test_show_has_states_times_verdict_and_cost(shop: Shop, local: Type) -> None
     assert "USD (fargate" in screen
     assert "orders_without_header.csv" in screen
     assert f"shopkpi quarantine {shop.run}" in screen
+    told = data["notice"]
+    assert told["subject"] == (
+        f"Run succeeded, 1 file rejected, 1 row in quarantine - dev {shop.run}"
+    )
+    assert "- order_items_4.csv: 1 row (quantity_out_of_range 1)" in told["message"]
+    assert f"message to people: {told['subject']}" in screen
+    assert told["message"].rstrip() in screen
 
 
 def test_quarantine_has_the_bad_row_and_the_bad_file_with_their_reasons(
