@@ -174,29 +174,31 @@ def live(day: Day) -> None:
     assert day.ended(1) == ["SUCCEEDED"]
     day.runs["first"] = day.newest().rsplit(":", 1)[-1]
 
-    # A second one without products, whose order moves to another date and category.
-    day.orders("2", "o1,u1,2025-03-02,20.00,returned", "o9,u2,2025-03-02,10.00,delivered")
+    # A second one without products, whose order moves to another date and category. Yesterday
+    # there are no orders; a week before there were.
+    today = datetime.now(UTC).date()
+    weeks = [today - timedelta(days=8), today - timedelta(days=7)]
+    day.orders(
+        "2",
+        "o1,u1,2025-03-02,20.00,returned",
+        "o9,u2,2025-03-02,10.00,delivered",
+        *(f"w{n},u1,{date},10.00,delivered" for n, date in enumerate(weeks)),
+    )
     day.lines("2", "o9,p1,1,10.00")
     assert day.ended(2)[1:] == ["SUCCEEDED"]
+    day.call("CheckYesterday", SCHEDULED)
+    wait_for(lambda: day.told("No orders of "), 30)
 
     # Nothing good in it: the run fails, and says so. One file is there twice.
     for name in ("orders_3.csv", "orders_3_again.csv", "order_items_3.csv"):
         day.upload(name, "1,2,3\n", Tagging="shop=south")
     assert day.ended(3)[2:] == ["FAILED"]
 
-    # Too few files, until the schedule no longer waits for more. A week after 2025-03-02 an order
-    # has six times that day's value; yesterday there is none, a week before there was one.
-    today = datetime.now(UTC).date()
-    weeks = [today - timedelta(days=8), today - timedelta(days=7)]
-    day.orders(
-        "4",
-        "o4,u1,2025-03-09,100.00,delivered",
-        *(f"w{n},u1,{date},10.00,delivered" for n, date in enumerate(weeks)),
-    )
+    # Too few files, until the schedule no longer waits for more. Their order has six times the
+    # value of those a week before.
+    day.orders("4", "o4,u1,2025-03-09,100.00,delivered")
     assert day.ended(4)[3:] == ["SUCCEEDED"]
     assert day.told("Run succeeded, 1 unusual figure")
-    day.call("CheckYesterday", SCHEDULED)
-    wait_for(lambda: day.told("No orders of "), 30)
 
     # By hand: a second run waits for the first one's lock, and may give up.
     day.start(replay_of=day.runs["first"], forced=True)
