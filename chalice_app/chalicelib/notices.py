@@ -73,7 +73,7 @@ def of_run(run: Ended, settings: Settings) -> Notice | None:
         return None
     telling = _Telling(run, settings, rejected=rejected, spoilt=spoilt)
     return Notice(
-        subject=_subject(_what(run, found), f"{settings.stage} {run.run_id}"),
+        subject=_subject(f"{_what(run, found)} - {settings.stage}", f" {run.run_id}"),
         message=_message(
             [telling.sentence(found)],
             telling.rejected_files(),
@@ -96,7 +96,7 @@ def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notic
     what = "No orders" if late else _number(len(anomalies), "unusual figure").capitalize()
     look = "status" if late else f"kpis --from {day} --to {day}"
     return Notice(
-        subject=_subject(f"{what} of {day}", settings.stage),
+        subject=_subject(f"{what} of {day} - {settings.stage}"),
         message=_message(
             _figures(anomalies),
             [
@@ -161,7 +161,7 @@ class _Telling:
             for reason, parent in WAITING_FOR.items()
         }
         why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in counts.items() if n)
-        return [f"Held back, {_number(held, 'row')}: {why}. They count once that is delivered."]
+        return [f"Held back, {_number(held, 'row')}: {why}; each counts once that is delivered."]
 
     def published(self) -> list[str]:
         published = self.run.published
@@ -303,9 +303,10 @@ def _message(*paragraphs: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _subject(what: str, where: str) -> str:
-    text = f"{what} - {where}"
-    ascii_only = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+def _subject(text: str, more: str = "") -> str:
+    """Return one line of ASCII; ``more``, which the message has too, only if all of it fits."""
+    whole = text + more if len(text + more) <= _SUBJECT_LENGTH else text
+    ascii_only = "".join(c if c.isascii() and c.isprintable() else "?" for c in whole)
     return ascii_only[:_SUBJECT_LENGTH]
 
 

@@ -119,10 +119,17 @@ def test_a_file_name_cannot_pretend_to_be_a_line_of_the_message(name: str) -> No
     assert all(line.isprintable() for line in notice.message.splitlines())
 
 
-def test_a_run_that_somebody_has_named_oddly_has_a_subject_that_sns_takes() -> None:
-    notice = of_run(Ended(run_id="é" * 80, state="TIMED_OUT"), settings())
-    assert notice is not None
-    assert notice.subject == f"Run timed out - dev {'?' * 79}"
+def test_a_subject_is_what_sns_takes_whatever_a_run_and_an_error_are_called() -> None:
+    def subject(run_id: str, error: str) -> str:
+        run = Ended(run_id=run_id, state="FAILED", cause=f"{error}: cause")
+        notice = of_run(run, settings())
+        assert notice is not None
+        return notice.subject
+
+    assert subject("été", "E") == "Run failed: E - dev ?t?"
+    assert subject("r" * 80, "Timeout") == "Run failed: Timeout - dev"
+    assert subject("r", "E" * 200) == f"Run failed: {'E' * 87}"
+    assert subject("r", "E\nBcc") == "Run failed: E?Bcc - dev r"
 
 
 def test_a_run_that_has_no_files_waiting_is_not_tried_again_by_itself() -> None:
