@@ -135,10 +135,11 @@ def test_without_history_nothing_is_unusual(shop: Shop) -> None:
 
 
 @pytest.fixture
-def wired(shop_with, session, monkeypatch):
+def wired(shop_with, session, cloud, monkeypatch):
     shop = shop_with()
     topic = session.client("sns").create_topic(Name="told")["TopicArn"]
     for name, value in {
+        **cloud.environment,
         "S3_BUCKET": shop.settings.bucket,
         "STEP_FUNCTION_ARN": shop.settings.state_machine_arn,
         "RUNS_TABLE": shop.settings.runs_table,
@@ -177,8 +178,8 @@ def test_the_machine_gets_what_to_send_or_that_there_is_nothing(wired) -> None:
     assert "Run run of stage dev has failed: ClaimError: no files\n" in failed["message"]
 
 
-def test_without_a_topic_a_message_names_the_setting_that_is_missing(shop: Shop) -> None:
+def test_without_a_topic_a_message_names_the_setting_that_is_missing(shop: Shop, session) -> None:
     shop.usual_sundays()
     notice = shop.telling.of_last_day()
     with pytest.raises(SettingsError, match="TOPIC_ARN is not set"):
-        publish(notice, boto3.client("sns", region_name="eu-north-1"), "")
+        publish(notice, session.client("sns"), "")

@@ -63,7 +63,8 @@ def test_a_delivery_with_one_bad_file_ends_in_exact_kpis_a_message_and_quarantin
     ]
     assert "orders_without_header.csv: rejected, missing_column" in result.stdout
     assert "12 files (1 rejected), 11 rows: 11 accepted" in result.stdout
-    assert "goes on without 1 rejected files" in result.stdout
+    assert "Run succeeded, 1 file rejected - dev" in result.stdout
+    assert "- orders_without_header.csv: missing_column" in result.stdout
     assert (home / "data_docs" / "index.html").as_uri() in result.stdout
     assert (home / "data_docs" / "index.html").read_text(encoding="utf-8").startswith("<")
     assert "first upload to last KPI item" in result.stdout

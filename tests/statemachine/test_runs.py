@@ -1,6 +1,7 @@
 """The shipped machine, executed: uploads in, KPI items out, and every way to fail."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -106,7 +107,12 @@ def replayed(shop, sent) -> str:
     """Type the message's command to replay, which waits for the end; return its run."""
     [command] = [line.strip() for line in sent.message.splitlines() if " replay " in line]
     known = shop.executions()
-    subprocess.run([OPERATOR, *shlex.split(command)[1:]], check=True, timeout=60)
+    subprocess.run(
+        [OPERATOR, *shlex.split(command)[1:]],
+        env={**os.environ, **shop.cloud.environment},
+        check=True,
+        timeout=60,
+    )
     [replay] = set(shop.executions()) - {*known}
     return replay
 
