@@ -167,7 +167,8 @@ def _runs(
 def _show(at: Operator, *, run: RunId) -> None:
     """One run in all its detail.
 
-    Its states and how long each took, the verdict on its files, its cost, and why it failed.
+    Its states and how long each took, the verdict on its files, its cost, why it failed, and the
+    message about it.
     """
     found = history.show(at.pipeline, run)
     at.screen.show(found, *history.draw(found))

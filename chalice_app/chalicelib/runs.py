@@ -118,7 +118,7 @@ def record(run: Run, settings: Settings) -> RunRecord:
 
 
 def replay_command(run_id: str, settings: Settings) -> str:
-    """Return what NotifyFailure tells people to type as well."""
+    """Return what replays a run, for whoever has the AWS CLI only."""
     document = json.dumps({"replay_of": run_id, "forced": True}, separators=(",", ":"))
     return (
         "aws stepfunctions start-execution"

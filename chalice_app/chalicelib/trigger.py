@@ -25,8 +25,8 @@ from .settings import Settings
 
 log = logging.getLogger(__name__)
 
-# An execution's input may hold 256 KiB, and so may an SNS message, which repeats the
-# files inside a JSON string. Keys have up to 1,024 bytes each, so their number alone
+# An execution's input may hold 256 KiB, and so may each of its states, which a failure joins
+# with its cause, three times over. Keys have up to 1,024 bytes each, so their number alone
 # bounds nothing.
 MAX_BATCH_KEY_BYTES: Final = 100_000
 

@@ -1,7 +1,9 @@
 """Days judged by their own weekday: what is unusual, in which direction, and what never is."""
 
+import csv
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -105,6 +107,23 @@ def test_weeks_that_vary_much_allow_much() -> None:
 def test_a_single_order_or_return_of_a_small_shop_is_no_news(day: Day) -> None:
     small = weeks_before(*(a_day(n, returned="0") for n in (3, 4, 5, 3, 4, 6, 4, 3)))
     assert judge(day, small) == {}
+
+
+def test_of_a_real_shops_month_only_the_day_that_its_export_cut_off_is_unusual(
+    real_files: Path,
+) -> None:
+    with (real_files / "lab6/oracle/order_kpis.csv").open(newline="") as file:
+        days = {
+            date.fromisoformat(row["order_date"]): Day(
+                orders=Decimal(row["total_orders"]),
+                revenue=Decimal(row["total_revenue_orders"]),
+                return_rate=100 * Decimal(row["returned_orders"]) / Decimal(row["total_orders"]),
+            )
+            for row in csv.DictReader(file)
+        }
+    assert [found.sentence for found in unusual(days, days, min_history=2)] == [
+        "2025-04-07 (Monday): 1 order; 4 of the last 8 Mondays had 278 to 321, median 289.5."
+    ]
 
 
 HISTORY = st.lists(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from cfnlint.decode import cfn_yaml
 
-from chalice_app.chalicelib.settings import Settings
+from chalice_app.chalicelib.settings import WARNINGS, Settings
 from expectations import data_docs
 from infra import functions, template
 
@@ -105,6 +105,14 @@ def test_the_functions_get_the_variables_that_their_code_insists_on() -> None:
     )
     assert [name for name in given if f'"{name}"' not in code] == []
     assert set(functions.ENVIRONMENT.values()) <= set(TEMPLATE["Outputs"])
+
+
+def test_exactly_the_warnings_that_there_are_can_be_silenced() -> None:
+    pattern = TEMPLATE["Parameters"]["SilencedWarnings"]["AllowedPattern"]
+    assert all(re.fullmatch(pattern, warning) for warning in WARNINGS)
+    assert re.fullmatch(pattern, ",".join(WARNINGS))
+    assert set(re.findall(r"[a-z_]{5,}", pattern)) == {*WARNINGS}
+    assert not any(re.fullmatch(pattern, wrong) for wrong in ("", "all", "volume,", "volume none"))
 
 
 def test_every_function_has_a_role_a_log_and_a_name_that_the_machine_knows() -> None:
