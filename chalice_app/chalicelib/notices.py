@@ -56,19 +56,27 @@ class Ended:
     published: Mapping[str, Any] | None = None
     anomalies: Sequence[Anomaly] = ()
 
+    @property
+    def files(self) -> Sequence[Mapping[str, Any]]:
+        """What the verdict says of each file."""
+        files: Sequence[Mapping[str, Any]] = (self.verdict or {}).get("files", ())
+        return files
+
 
 def of_run(run: Ended, settings: Settings) -> Notice | None:
     """Return what to tell of a run; None of one that has succeeded and left nothing to look at."""
-    rejected = _rejected(run)
-    spoilt = [] if "quarantined_rows" in settings.silenced else _with_quarantined_rows(run)
-    found = [
-        _number(len(rejected), "file") + " rejected" if rejected else "",
-        _number(sum(file["quarantined_rows"] for file in spoilt), "row") + " in quarantine"
-        if spoilt
-        else "",
-        _number(len(run.anomalies), "unusual figure") if run.anomalies else "",
-    ]
-    found = [what for what in found if what]
+    rejected = [file for file in run.files if file["status"] == "rejected"]
+    # All rows of a rejected file are with it.
+    spoilt = [f for f in run.files if f["status"] == "accepted" and f["quarantined_rows"]]
+    if "quarantined_rows" in settings.silenced:
+        spoilt = []
+    rows = sum(file["quarantined_rows"] for file in spoilt)
+    counts = {
+        f"{_number(len(rejected), 'file')} rejected": len(rejected),
+        f"{_number(rows, 'row')} in quarantine": rows,
+        _number(len(run.anomalies), "unusual figure"): len(run.anomalies),
+    }
+    found = [what for what, count in counts.items() if count]
     if run.state == "SUCCEEDED" and not found:
         return None
     telling = _Telling(run, settings, rejected=rejected, spoilt=spoilt)
@@ -134,10 +142,10 @@ class _Telling:
     def rejected_files(self) -> list[str]:
         if not self.rejected:
             return []
-        of = len((self.run.verdict or {})["files"])
-        files = self._bucket(RunKeys(self.run.run_id).quarantined_file(""))
+        of = _number(len(self.run.files), "file")
+        place = self._bucket(RunKeys(self.run.run_id).quarantined_file(""))
         return [
-            f"Rejected, {len(self.rejected)} of {_number(of, 'file')}; they lie in {files}",
+            f"Rejected, {len(self.rejected)} of {of}; they lie in {place}",
             *_listed((_rejection(file) for file in self.rejected), len(self.rejected), "file"),
         ]
 
@@ -153,11 +161,11 @@ class _Telling:
         ]
 
     def held_rows(self) -> list[str]:
-        held = (self.run.verdict or {}).get("totals", {}).get("held_rows", 0)
+        held = sum(file["held_rows"] for file in self.run.files)
         if not held:
             return []
         counts = {
-            parent: sum(f["reasons"].get(reason, 0) for f in (self.run.verdict or {})["files"])
+            parent: sum(file["reasons"].get(reason, 0) for file in self.run.files)
             for reason, parent in WAITING_FOR.items()
         }
         why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in counts.items() if n)
@@ -249,16 +257,6 @@ class _Telling:
         return _command(command, self.settings)
 
 
-def _rejected(run: Ended) -> list[Mapping[str, Any]]:
-    return [f for f in (run.verdict or {}).get("files", ()) if f["status"] == "rejected"]
-
-
-def _with_quarantined_rows(run: Ended) -> list[Mapping[str, Any]]:
-    """Return the files of which some rows count; all rows of a rejected file are with it."""
-    files = (run.verdict or {}).get("files", ())
-    return [f for f in files if f["status"] == "accepted" and f["quarantined_rows"]]
-
-
 def _rejection(file: Mapping[str, Any]) -> str:
     told = f"{_name(file['name'])}: {file['reason']}"
     if not file["detail"] or file["reason"] == _DETAIL_QUOTES_A_ROW:
@@ -315,12 +313,14 @@ def _number(count: int, thing: str) -> str:
 
 
 def _name(text: str) -> str:
-    return _cut("".join(c if c.isprintable() else "?" for c in text), _NAME_LENGTH)
+    return _line(text, _NAME_LENGTH)
 
 
 def _text(text: str) -> str:
-    return _cut(" ".join(text.split()), _TEXT_LENGTH)
+    return _line(" ".join(text.split()), _TEXT_LENGTH)
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _line(text: str, length: int) -> str:
+    """Return text that others have written as a part of one line."""
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    return line if len(line) <= length else f"{line[: length - 1]}…"

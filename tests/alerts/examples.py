@@ -153,11 +153,10 @@ def _in_short() -> Notice:
 
 
 def _clean(judged: dict[str, Any]) -> dict[str, Any]:
-    """Return the same delivery without what is wrong in it."""
-    totals = {**judged["verdict"]["totals"], "held_rows": 0}
-    files = [file for file in judged["verdict"]["files"] if not file["quarantined_rows"]]
-    files = [file for file in files if file["status"] == "accepted"]
-    return {**judged, "verdict": {**judged["verdict"], "totals": totals, "files": files}}
+    """Return the same delivery without the files in which something is wrong."""
+    bad = ("quarantined_rows", "held_rows", "reason")
+    files = [file for file in judged["verdict"]["files"] if not any(file[name] for name in bad)]
+    return {**judged, "verdict": {**judged["verdict"], "files": files}}
 
 
 def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:

@@ -34,17 +34,13 @@ def a_file(name: str, status: str = "accepted", bad: int = 0, **reasons: int) ->
         "detail": "40 of its 40 rows are bad" if status == "rejected" else None,
         "rows": 40,
         "quarantined_rows": bad,
+        "held_rows": sum(reasons.get(reason, 0) for reason in WAITING_FOR),
         "reasons": reasons,
     }
 
 
-def verdict(*files: dict[str, Any], held: int = 0, outcome: str = "accepted") -> dict[str, Any]:
-    return {
-        "outcome": outcome,
-        "totals": {"held_rows": held},
-        "files": list(files),
-        "data_docs": None,
-    }
+def verdict(*files: dict[str, Any], outcome: str = "accepted") -> dict[str, Any]:
+    return {"outcome": outcome, "files": list(files), "data_docs": None}
 
 
 def manifest(*names: str, task: str = "process", folder: str = "incoming/") -> Manifest:
@@ -64,7 +60,7 @@ def low(day: int) -> Anomaly:
 
 
 def test_a_run_without_anything_to_look_at_tells_nobody() -> None:
-    held = verdict(a_file("orders.csv", unknown_order=2), held=2)
+    held = verdict(a_file("orders.csv", unknown_order=2))
     twice = verdict(a_file("orders.csv"), a_file("orders_again.csv", "duplicate"))
     for clean in (None, verdict(a_file("orders.csv")), held, twice):
         assert of_run(Ended(run_id="r", state="SUCCEEDED", verdict=clean), settings()) is None
