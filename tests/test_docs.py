@@ -29,7 +29,8 @@ FOREIGN = {
     "RUST_LOG",
     "GX_ANALYTICS_ENABLED",
 }
-READERS = {"get", "required", "_count", "_amount", "_folder", "setdefault", "pop"}
+READERS = {"get", "required", "_count", "_count_of", "_amount", "_folder", "_silenced"}
+READERS |= {"setdefault", "pop"}
 
 
 def documents() -> list[Path]:
