@@ -1,7 +1,7 @@
 """A task as a container of its image, with docker or podman: what Fargate does with it.
 
-The root file system is read-only, there are no capabilities, and the network is the host's,
-because the embedded AWS listens on 127.0.0.1 only.
+User, volumes, memory, root file system and capabilities are those of its task definition. The
+network is the host's, because the embedded AWS listens on 127.0.0.1 only.
 """
 
 import os
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 # How a program in a container finds the embedded AWS.
 _AWS: Final = (
@@ -24,15 +24,14 @@ _AWS: Final = (
 _FLAGS: Final = (
     "--rm",
     "--network=host",
-    "--read-only",
-    "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
     # podman asks for limits that a root without CAP_SYS_RESOURCE may not set.
     "--ulimit=nofile=4096:4096",
     "--ulimit=nproc=4096:4096",
 )
-# Else podman puts a writable /tmp into a read-only root.
-_PODMAN_FLAGS: Final = ("--read-only-tmpfs=false",)
+# Else podman puts a writable /tmp into a read-only root, and a volume of its own wherever the
+# image declares one.
+_PODMAN_FLAGS: Final = ("--read-only-tmpfs=false", "--image-volume=ignore")
 
 
 class RuntimeMissingError(RuntimeError):
@@ -69,12 +68,15 @@ class Containers:
     def run(
         self,
         name: str,
-        image: str,
+        definition: Mapping[str, Any],
         command: Sequence[str],
         environment: Mapping[str, str],
         *options: str,
     ) -> list[str]:
-        """Return the command line of a container; its values are taken from its own environment."""
+        """Return the command line of a container; its values are taken from its own environment.
+
+        ``definition`` is a task's container definition, ``options`` are more of the program's.
+        """
         variables = [*environment, *(variable for variable in _AWS if variable in os.environ)]
         return [
             self.program,
@@ -82,15 +84,31 @@ class Containers:
             f"--name={name}",
             *_FLAGS,
             *(_PODMAN_FLAGS if self.program == "podman" else ()),
+            *_as_defined(definition),
             *(f"--env={variable}" for variable in dict.fromkeys(variables)),
             *options,
-            image,
+            definition["image"],
             *command,
         ]
 
     def remove(self, name: str) -> None:
         """End a container at once, if it still runs."""
         _succeeds(self.program, "rm", "--force", name)
+
+
+def _as_defined(definition: Mapping[str, Any]) -> list[str]:
+    """Return the flags for what a container definition says."""
+    dropped = definition.get("linuxParameters", {}).get("capabilities", {}).get("drop", [])
+    flags = [f"--cap-drop={capability}" for capability in dropped]
+    # An unnamed volume gets content, owner and mode of the image's folder, as on Fargate.
+    flags += [f"--volume={mount['containerPath']}" for mount in definition.get("mountPoints", [])]
+    if definition.get("readonlyRootFilesystem"):
+        flags.append("--read-only")
+    if "user" in definition:
+        flags.append(f"--user={definition['user']}")
+    if "memory" in definition:
+        flags.append(f"--memory={definition['memory']}m")
+    return flags
 
 
 def _succeeds(*command: str) -> bool:

@@ -104,13 +104,7 @@ def start(
     command = list(override.get("command") or container.get("command") or [])
     name = f"ecs-{task_arn.rpartition('/')[2]}"
     if containers is not None:
-        command = containers.run(
-            name,
-            container["image"],
-            command,
-            environment,
-            f"--memory={override.get('memory') or container['memory']}m",
-        )
+        command = containers.run(name, container, command, environment)
     elif command and command[0] == "python":
         command[0] = sys.executable
     process = Process(

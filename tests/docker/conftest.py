@@ -13,7 +13,9 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.core.utils import pascal_to_camelcase, remap_nested_keys
 
+from infra import template
 from localcloud.cloud import LocalCloud
 from localcloud.containers import Containers, RuntimeMissingError
 from localcloud.demo import Shop
@@ -23,6 +25,16 @@ from tests.conftest import IN_CI
 VALIDATOR, SPARK, SAIL = IMAGES = [
     f"ecommerce-{name}:local" for name in ("validator", "transformer-spark", "transformer-sail")
 ]
+
+# What a task definition of the template says of its container, as ECS's API writes it.
+[_CONTAINER] = template.load()["Resources"]["ValidatorTask"]["Properties"]["ContainerDefinitions"]
+TASK = remap_nested_keys(
+    {
+        key: _CONTAINER[key]
+        for key in ("User", "MountPoints", "LinuxParameters", "ReadonlyRootFilesystem")
+    },
+    pascal_to_camelcase,
+)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +58,7 @@ class Images:
 
     def start(self, image: str, *command: str, options: tuple[str, ...] = ()) -> list[str]:
         name = f"test-{os.getpid()}-{time.monotonic_ns()}"
-        return self.containers.run(name, image, command, {}, *options)
+        return self.containers.run(name, {**TASK, "image": image}, command, {}, *options)
 
     def run(
         self, image: str, *command: str, options: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 import yaml
 from cfnlint.decode import cfn_yaml
 
@@ -17,6 +18,7 @@ RESOURCES = TEMPLATE["Resources"]
 MACHINE: dict[str, Any] = json.loads(template.MACHINE.read_text(encoding="utf-8"))
 APP = (template.PROJECT_ROOT / "chalice_app/app.py").read_text(encoding="utf-8")
 DOCS = template.PROJECT_ROOT / "docs"
+IMAGES = (template.PROJECT_ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
 
 
 def container(task: str) -> dict[str, Any]:
@@ -74,6 +76,24 @@ def test_the_machine_overrides_containers_that_the_tasks_have() -> None:
         [override] = parameters["Overrides"]["ContainerOverrides"]
         assert override["Name"] == container(task)["Name"]
         assert parameters["TaskDefinition"] == f"${{{task}Definition}}"
+
+
+@pytest.mark.parametrize("task", ["ValidatorTask", "TransformerTask"])
+def test_a_task_runs_as_its_image_is_made_to_run(task: str) -> None:
+    said = dict(re.findall(r"^(USER|VOLUME|ENTRYPOINT) (.+)$", IMAGES, re.MULTILINE))
+    folders = dict(re.findall(r"\b(HOME|TMPDIR)=(\S+)", IMAGES))
+    definition, properties = container(task), RESOURCES[task]["Properties"]
+    [mount] = definition["MountPoints"]
+    # Fargate copies owner and mode of a VOLUME's folder to the mount of the same path only.
+    assert mount["ContainerPath"] == said["VOLUME"] == folders["HOME"] == folders["TMPDIR"]
+    assert mount["ReadOnly"] is False
+    assert {"Name": mount["SourceVolume"]} in properties["Volumes"]
+    assert definition["User"] == said["USER"] != "0"
+    assert definition["ReadonlyRootFilesystem"] is True
+    # tini stays the first process, and gets ECS's SIGTERM: the image asks for no other signal.
+    assert json.loads(said["ENTRYPOINT"]) == ["/usr/bin/tini", "-g", "--"]
+    assert "EntryPoint" not in definition
+    assert "STOPSIGNAL" not in IMAGES
 
 
 def test_the_containers_get_the_variables_that_their_code_insists_on() -> None:
