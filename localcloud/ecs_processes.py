@@ -36,6 +36,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_callback as callback,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_ecs import (  # noqa: E501 - the module's own name
+    _SUPPORTED_API_PARAM_BINDINGS,
     StateTaskServiceEcs,
 )
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
@@ -269,6 +270,8 @@ def _patch_step_functions() -> None:
             )
         return outcome
 
+    # moto takes it off before it calls ECS; Step Functions hands it on.
+    _SUPPORTED_API_PARAM_BINDINGS["runtask"].add("CapacityProviderStrategy")
     StateTaskServiceEcs._normalise_parameters = normalise_parameters  # type: ignore[method-assign]
     StateTaskServiceEcs._normalise_response = normalise_response  # type: ignore[method-assign]
     StateTaskServiceEcs._build_sync_resolver = build_sync_resolver  # type: ignore[assignment,method-assign]

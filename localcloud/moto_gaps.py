@@ -4,6 +4,7 @@ Two things of ``chalice deploy`` and some of CloudFormation are bridged here, so
 deploys to AWS needs no change. What else CloudFormation lacks, infra/deploy.py lists.
 """
 
+import inspect
 import json
 import re
 from typing import Any
@@ -15,7 +16,8 @@ from moto.core.utils import pascal_to_camelcase, remap_nested_keys
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.route_tables import RouteTable
-from moto.ecs.models import TaskDefinition, ecs_backends
+from moto.ecs.exceptions import InvalidParameterException
+from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition, ecs_backends
 from moto.iam.models import Role
 from moto.logs.models import LogGroup
 from moto.s3.models import FakeBucket
@@ -31,6 +33,7 @@ def install() -> None:
     _resolve_functions()
     _fill_in_state_machines()
     _keep_all_of_a_task_definition()
+    _insist_on_capacity_providers()
     _keep_versions()
     _answer_with_outputs()
     _delete_route_tables()
@@ -150,6 +153,31 @@ def _keep_all_of_a_task_definition() -> None:
 
     TaskDefinition.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
     TaskDefinition.update_from_cloudformation_json = classmethod(update_from)  # type: ignore[assignment,method-assign]
+
+
+def _insist_on_capacity_providers() -> None:
+    """moto forgets a cluster's capacity providers, and runs a task on any that one names."""
+    create = Cluster.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+    run_task = EC2ContainerServiceBackend.run_task
+
+    def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
+        cluster = create(cls, name, resource, *args, **kwargs)
+        cluster.capacity_providers = resource["Properties"].get("CapacityProviders")
+        return cluster
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        wanted = inspect.signature(run_task).bind(self, *args, **kwargs).arguments
+        known = self._get_cluster(wanted["cluster_str"]).capacity_providers or []
+        for item in wanted["capacity_provider_strategy"] or []:
+            if item["capacityProvider"] not in known:
+                raise InvalidParameterException(
+                    "The specified capacity provider strategy contains a capacity provider that"
+                    f" is not associated with the cluster: {item['capacityProvider']}"
+                )
+        return run_task(self, *args, **kwargs)
+
+    Cluster.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
+    EC2ContainerServiceBackend.run_task = run  # type: ignore[method-assign]
 
 
 def _keep_versions() -> None:

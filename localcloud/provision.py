@@ -43,11 +43,13 @@ _REGISTERED: Final = (
 class Plan:
     """What differs from one embedded AWS to another.
 
-    ``environment`` is added to the functions', ``task_environment`` to the containers'.
+    ``parameters`` are the template's, ``environment`` is added to the functions',
+    ``task_environment`` to the containers'.
     ``transformer`` names the transformer's image: transformer-spark or transformer-sail.
     """
 
     bucket: str = "ecommerce-data"
+    parameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     task_environment: Mapping[str, str] = field(default_factory=dict)
     transformer: str = "transformer-spark"
@@ -77,7 +79,8 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     session = cloud.session()
     # The embedded AWS is done when it answers: no pause between two looks.
     stage = Stage.open(STAGE, session, pause=0)
-    stage.stack.apply(stage.plan({"BucketName": plan.bucket}, at=datetime.now(UTC)))
+    parameters = {**plan.parameters, "BucketName": plan.bucket}
+    stage.stack.apply(stage.plan(parameters, at=datetime.now(UTC)))
     stage.deploy_functions(
         cloud.home / "chalice_app",
         variables=plan.environment,

@@ -15,7 +15,7 @@ import pytest
 from chalice_app.chalicelib.notices import Notice
 from chalice_app.chalicelib.runs import RunRecord, RunRecords
 from localcloud.cloud import LocalCloud
-from localcloud.provision import RUNS_TABLE, Plan, Stack, provision, receive
+from localcloud.provision import CLUSTER, RUNS_TABLE, Plan, Stack, provision, receive
 
 T = TypeVar("T")
 STANDINS = Path(__file__).parent / "standins"
@@ -130,12 +130,27 @@ class Shop:
         wait_for(lambda: bool(found()), within)
         return found()[0]
 
-    def kill_task(self) -> None:
-        """SIGKILL the newest task that runs."""
+    def end_task(self, how: signal.Signals) -> None:
+        """Send the newest task that runs a signal."""
         files = sorted(
             (self.cloud.home / "tasks").glob("*.pid"), key=lambda path: path.stat().st_mtime
         )
-        os.killpg(int(files[-1].read_text()), signal.SIGKILL)
+        os.killpg(int(files[-1].read_text()), how)
+
+    def capacity_providers(self, arn: str) -> list[list[str]]:
+        """Return what ECS says each task of a run was on, the first attempt first, by state."""
+        history = self.sfn.get_execution_history(executionArn=arn)["events"]
+        submitted = [
+            json.loads(event["taskSubmittedEventDetails"]["output"])["Tasks"][0]["TaskArn"]
+            for event in history
+            if event["type"] == "TaskSubmitted"
+        ]
+        tasks = self.session.client("ecs").describe_tasks(cluster=CLUSTER, tasks=submitted)["tasks"]
+        found = {task["taskArn"]: task for task in tasks}
+        by_state: dict[str, list[str]] = {}
+        for task in (found[arn] for arn in submitted):
+            by_state.setdefault(task["group"], []).append(task["capacityProviderName"])
+        return list(by_state.values())
 
     def messages(self) -> list[Notice]:
         return list(receive(self.session.client("sqs"), self.stack.messages_url))
@@ -189,6 +204,8 @@ def wait_for(condition: Callable[[], T], seconds: float) -> T:
 def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with LocalCloud.start(tmp_path_factory.mktemp("machine"), time_scale=TIME_SCALE) as cloud:
         plan = Plan(
+            # Each first attempt below is on Spot, each retry is not.
+            parameters={"Spot": "on"},
             environment={
                 "FORCE_PROCESS_AFTER_MINUTES": FORCE_AFTER_MINUTES,
                 "LOCK_GRACE_SECONDS": "10",

@@ -61,6 +61,26 @@ def test_the_containers_have_the_documented_time_outs_and_retries(
     ]
 
 
+@pytest.mark.parametrize("state", ["ValidateFiles", "TransformFiles"])
+def test_only_the_first_attempt_is_where_the_stack_says_and_every_retry_on_demand(
+    state: str,
+) -> None:
+    [strategy] = STATES[state]["Parameters"]["CapacityProviderStrategy"]
+    providers, index = re.fullmatch(
+        r"States\.ArrayGetItem\(States\.Array\((.*)\), (.*)\)", strategy["CapacityProvider.$"]
+    ).groups()
+    [retry] = STATES[state]["Retry"]
+    assert providers.replace("'", "").split(", ") == [
+        "${FirstCapacityProvider}",
+        *["FARGATE"] * retry["MaxAttempts"],
+    ]
+    # 0 in the first attempt; Step Functions works the parameters out anew for each.
+    assert index == "$$.State.RetryCount"
+    # ECS refuses a strategy whose weights are all 0, which is the default.
+    assert strategy["Weight"] > 0
+    assert "LaunchType" not in STATES[state]["Parameters"]
+
+
 def test_a_claimed_recompute_has_nothing_to_validate() -> None:
     choice = STATES["EvaluateThreshold"]
     assert [(len(found.get("And", [0])), found["Next"]) for found in choice["Choices"]] == [

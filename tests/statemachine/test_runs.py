@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -47,8 +48,8 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert set(record["seconds_by_state"]) == set(shop.states(run))
     assert record["seconds_by_state"]["TransformFiles"] > 0
     assert record["transitions"] == 11
-    # Two containers are billed a minute each, of 1 vCPU with 2 and with 4 GB.
-    assert record["cost_by_service"]["fargate"] == Decimal("0.001973")
+    # Two containers on Spot are billed a minute each, of 1 vCPU with 2 and with 4 GB.
+    assert record["cost_by_service"]["fargate"] == Decimal("0.000592")
 
 
 def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop) -> None:
@@ -142,15 +143,24 @@ def test_a_crash_is_retried_then_notified_and_its_replay_command_works(shop) -> 
     assert shop.names("incoming/") == []
 
 
-@pytest.mark.parametrize("state", ["ValidateFiles", "TransformFiles"])
-def test_a_task_that_is_killed_once_is_retried_and_its_batch_completes(shop, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "how", "code", "validator", "transformer"),
+    [
+        # What Spot sends when AWS wants the capacity back.
+        ("ValidateFiles", signal.SIGTERM, 143, ["FARGATE_SPOT", "FARGATE"], ["FARGATE_SPOT"]),
+        ("TransformFiles", signal.SIGKILL, 137, ["FARGATE_SPOT"], ["FARGATE_SPOT", "FARGATE"]),
+    ],
+)
+def test_a_task_that_is_ended_on_spot_is_retried_on_demand_and_its_batch_completes(
+    shop, state: str, how: signal.Signals, code: int, validator: list[str], transformer: list[str]
+) -> None:
     task = "validator" if state == "ValidateFiles" else "transformer"
     shop.tell(task, "sleep 30")
     shop.deliver()
     run = shop.in_state(state)
     time.sleep(0.8)
     shop.tell(task, "on")
-    shop.kill_task()
+    shop.end_task(how)
     assert shop.ended(known=shop.before) == [run]
     assert shop.status(run) == "SUCCEEDED"
     failed = [
@@ -158,9 +168,15 @@ def test_a_task_that_is_killed_once_is_retried_and_its_batch_completes(shop, sta
         for event in shop.sfn.get_execution_history(executionArn=run)["events"]
         if event["type"] == "TaskFailed"
     ]
-    assert [json.loads(cause)["Containers"][0]["ExitCode"] for cause in failed] == [137]
+    assert [json.loads(cause)["Containers"][0]["ExitCode"] for cause in failed] == [code]
+    assert shop.capacity_providers(run) == [validator, transformer]
     assert shop.orders_per_day() == ELEVEN
     assert not shop.locked()
+    shop.wait_for(lambda: "Success" in shop.record(run)["seconds_by_state"], 5)
+    # A minute each of 1 vCPU with 2 or with 4 GB: two on Spot, the retry on demand.
+    assert shop.record(run)["cost_by_service"]["fargate"] == (
+        Decimal("0.001497") if task == "validator" else Decimal("0.001660")
+    )
 
 
 @pytest.mark.parametrize("task", ["validator", "transformer"])
