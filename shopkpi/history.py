@@ -256,11 +256,12 @@ def _items(noted: Mapping[str, Any]) -> str:
 
 
 def _cost(noted: Mapping[str, Any]) -> str:
-    if "estimated_cost" not in noted:
-        return ""
     by_service = noted.get("cost_by_service", {})
     parts = ", ".join(f"{name} {_dollars(cost)}" for name, cost in by_service.items() if cost)
-    return f"{_dollars(noted['estimated_cost'])} USD ({parts}), estimated"
+    if "estimated_cost" in noted:
+        return f"{_dollars(noted['estimated_cost'])} USD ({parts}), estimated"
+    unknown = " and ".join(name for name, cost in by_service.items() if cost is None)
+    return f"{unknown} unknown, the rest in USD: {parts}, estimated" if unknown else ""
 
 
 def _dollars(amount: Decimal | None) -> str:

@@ -5,16 +5,17 @@ gives away each month.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from typing import Final, Self
 
-from .timeline import Timeline
+from .timeline import Attempt, Timeline
 
-# States whose task is a container, and the container; every other task but sns:publish and
-# putMetricData calls a function.
+# States whose task is a container, and the container; the one whose task is a job on EMR
+# Serverless. Every other task but sns:publish and putMetricData calls a function.
 CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
+JOB: Final = "TransformBigBatch"
 FUNCTIONS: Final = frozenset(
     {
         "CheckFileThreshold",
@@ -49,6 +50,13 @@ class PriceTable:
 
     fargate_vcpu_hour: Decimal = Decimal("0.0445")
     fargate_gb_hour: Decimal = Decimal("0.0049")
+    # Spot's prices move: these are 70 % below, the most that AWS advertises.
+    fargate_spot_vcpu_hour: Decimal = Decimal("0.01335")
+    fargate_spot_gb_hour: Decimal = Decimal("0.00147")
+    # Of us-east-1.
+    emr_vcpu_hour: Decimal = Decimal("0.052624")
+    emr_gb_hour: Decimal = Decimal("0.0057785")
+    emr_storage_gb_hour: Decimal = Decimal("0.000111")
     lambda_gb_second: Decimal = Decimal("0.0000166667")
     lambda_request: Decimal = Decimal("0.0000002")
     step_functions_transition: Decimal = Decimal("0.000025")
@@ -83,8 +91,10 @@ class TaskSize:
     cpu_units: int
     memory_mib: int
 
-    def hour(self, prices: PriceTable) -> Decimal:
+    def hour(self, prices: PriceTable, *, on_spot: bool) -> Decimal:
         vcpu, gb = Decimal(self.cpu_units) / 1024, Decimal(self.memory_mib) / 1024
+        if on_spot:
+            return vcpu * prices.fargate_spot_vcpu_hour + gb * prices.fargate_spot_gb_hour
         return vcpu * prices.fargate_vcpu_hour + gb * prices.fargate_gb_hour
 
 
@@ -102,20 +112,19 @@ class Sizes:
 
 def estimate(
     timeline: Timeline, *, files: int, kpi_writes: int, sizes: Sizes, prices: PriceTable
-) -> dict[str, Decimal]:
-    """Return dollars by service. ``kpi_writes``: KPI items that were written or deleted."""
+) -> dict[str, Decimal | None]:
+    """Return dollars by service; None is unknown. ``kpi_writes``: KPI items written or deleted."""
     containers = sum(
         (
-            _billed(timeline.attempts.get(state, ()))
-            * sizes.container(name).hour(prices)
-            / Decimal(3600)
+            _container(attempt, sizes.container(name), prices)
             for state, name in CONTAINERS.items()
+            for attempt in timeline.attempts.get(state, ())
         ),
         Decimal(0),
     )
-    calls = [s for state in FUNCTIONS for s in timeline.attempts.get(state, ())]
+    calls = [a.seconds for state in FUNCTIONS for a in timeline.attempts.get(state, ())]
     function_gb_seconds = _decimal(sum(calls)) * sizes.function_mib / 1024
-    costs: Mapping[str, Decimal] = {
+    costs: dict[str, Decimal | None] = {
         "fargate": containers,
         "lambda": function_gb_seconds * prices.lambda_gb_second
         + len(calls) * prices.lambda_request,
@@ -125,13 +134,31 @@ def estimate(
         "s3": (files * _WRITES_OF_A_FILE + _WRITES_OF_A_RUN) * prices.s3_write_request
         + (files * _READS_OF_A_FILE + _READS_OF_A_RUN) * prices.s3_read_request,
     }
-    return {service: cost.quantize(_MICRODOLLAR) for service, cost in costs.items()}
+    if JOB in timeline.attempts:
+        costs["emr_serverless"] = _jobs(timeline.attempts[JOB], prices)
+    return {
+        service: None if cost is None else cost.quantize(_MICRODOLLAR)
+        for service, cost in costs.items()
+    }
 
 
-def _billed(attempts: Iterable[float]) -> Decimal:
-    return sum(
-        (_decimal(max(seconds, _LEAST_CONTAINER_SECONDS)) for seconds in attempts), Decimal(0)
-    )
+def _container(attempt: Attempt, size: TaskSize, prices: PriceTable) -> Decimal:
+    billed = _decimal(max(attempt.seconds, _LEAST_CONTAINER_SECONDS))
+    return billed * size.hour(prices, on_spot=attempt.on_spot) / Decimal(3600)
+
+
+def _jobs(attempts: Iterable[Attempt], prices: PriceTable) -> Decimal | None:
+    """Return None where one of them has not told what it used: a job's size changes as it runs."""
+    total = Decimal(0)
+    for attempt in attempts:
+        if attempt.usage is None:
+            return None
+        total += (
+            attempt.usage.vcpu_hours * prices.emr_vcpu_hour
+            + attempt.usage.memory_gb_hours * prices.emr_gb_hour
+            + attempt.usage.storage_gb_hours * prices.emr_storage_gb_hour
+        )
+    return total
 
 
 def _decimal(seconds: float) -> Decimal:

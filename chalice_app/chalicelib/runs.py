@@ -52,7 +52,7 @@ class Run:
 
 
 class RunRecord(TypedDict, total=False):
-    """A run as the table holds it. What is not known is left out.
+    """A run as the table holds it. What is not known is left out, a service's cost is None.
 
     Times are ISO 8601 in UTC, durations seconds, money US dollars. ``month`` (YYYY-MM) and
     ``started_at`` are the index's keys. Lists hold the first few of what their counts count.
@@ -85,7 +85,7 @@ class RunRecord(TypedDict, total=False):
     seconds_by_state: dict[str, Decimal]
     seconds_by_stage: dict[str, Decimal]
     transitions: int
-    cost_by_service: dict[str, Decimal]
+    cost_by_service: dict[str, Decimal | None]
     estimated_cost: Decimal
 
 
@@ -169,11 +169,13 @@ def _spent(run: Run, settings: Settings) -> dict[str, Any]:
         sizes=settings.sizes,
         prices=settings.prices,
     )
+    known = [dollars for dollars in cost.values() if dollars is not None]
     return {
         "seconds_by_state": _seconds(run.timeline.seconds),
         "transitions": run.timeline.transitions,
         "cost_by_service": cost,
-        "estimated_cost": sum(cost.values(), Decimal(0)),
+        # A sum without one of its parts would pass for a cheap run.
+        "estimated_cost": sum(known, Decimal(0)) if len(known) == len(cost) else None,
     }
 
 

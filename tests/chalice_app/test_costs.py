@@ -1,12 +1,13 @@
 """Where a run's time went, and what it is estimated to cost."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from chalice_app.chalicelib.costs import PriceError, PriceTable, Sizes, TaskSize, estimate
-from chalice_app.chalicelib.timeline import Timeline
+from chalice_app.chalicelib.timeline import Attempt, Timeline, Usage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -50,7 +51,10 @@ def test_a_states_seconds_hold_its_retries_and_each_attempt_counts_by_itself() -
         "EvaluateThreshold": 0.0,
         "ValidateFiles": 160.0,
     }
-    assert timeline.attempts == {"CheckFileThreshold": [2.0], "ValidateFiles": [10.0, 120.0]}
+    assert timeline.attempts == {
+        "CheckFileThreshold": [Attempt(seconds=2.0)],
+        "ValidateFiles": [Attempt(seconds=10.0), Attempt(seconds=120.0)],
+    }
     # Three states and one retry.
     assert timeline.transitions == 4
 
@@ -59,7 +63,7 @@ def test_a_state_that_an_abort_cut_off_lasts_until_the_abort() -> None:
     cut = [*HISTORY[:14], event("ExecutionAborted", 50)]
     timeline = Timeline.of(cut, until=NOON + timedelta(seconds=50))
     assert timeline.seconds["ValidateFiles"] == 47.0
-    assert timeline.attempts["ValidateFiles"] == [10.0, 7.0]
+    assert [found.seconds for found in timeline.attempts["ValidateFiles"]] == [10.0, 7.0]
 
 
 def test_a_state_that_was_left_and_entered_again_adds_up() -> None:
@@ -71,7 +75,7 @@ def test_a_state_that_was_left_and_entered_again_adds_up() -> None:
     ]
     timeline = Timeline.of(HISTORY + again, until=NOON)
     assert timeline.seconds["CheckFileThreshold"] == pytest.approx(3.1)
-    assert timeline.attempts["CheckFileThreshold"] == [2.0, 1.0]
+    assert [found.seconds for found in timeline.attempts["CheckFileThreshold"]] == [2.0, 1.0]
     assert timeline.transitions == 5
 
 
@@ -101,6 +105,95 @@ def test_an_estimate_is_the_sum_that_one_gets_by_hand() -> None:
         # 11 + 40 writes, 11 + 60 reads
         "s3": Decimal("0.000283"),
     }
+
+
+def on(provider: str) -> dict:
+    return {
+        "parameters": json.dumps({"CapacityProviderStrategy": [{"CapacityProvider": provider}]})
+    }
+
+
+def test_an_attempt_on_spot_has_spots_price_and_its_retry_the_one_on_demand() -> None:
+    history = [dict(each) for each in HISTORY[8:]]
+    history[1]["taskScheduledEventDetails"] = on("FARGATE_SPOT")
+    history[5]["taskScheduledEventDetails"] = on("FARGATE")
+    timeline = Timeline.of(history, until=NOON)
+    assert [found.on_spot for found in timeline.attempts["ValidateFiles"]] == [True, False]
+    prices = PriceTable(
+        fargate_vcpu_hour=Decimal("0.6"),
+        fargate_gb_hour=Decimal("0.06"),
+        fargate_spot_vcpu_hour=Decimal("0.2"),
+        fargate_spot_gb_hour=Decimal("0.02"),
+    )
+    sizes = Sizes(validator=TaskSize(cpu_units=1024, memory_mib=2048))
+    cost = estimate(timeline, files=0, kpi_writes=0, sizes=sizes, prices=prices)
+    # A minute of 0.2 + 2 * 0.02 an hour, two minutes of 0.6 + 2 * 0.06.
+    assert cost["fargate"] == Decimal("0.028000")
+
+
+def job(*ends: dict) -> Timeline:
+    """Return a run whose big batch was tried once for each of these ends."""
+    events = [event("TaskStateEntered", 0, "TransformBigBatch")]
+    for number, end in enumerate(ends):
+        events += [
+            event("TaskScheduled", number * 100),
+            {**event("TaskSucceeded", number * 100 + 50), **end},
+        ]
+    return Timeline.of(events, until=NOON + timedelta(seconds=1000))
+
+
+BILLED = {"VCPUHour": 2.5, "MemoryGBHour": 10, "StorageGBHour": 4.25}
+
+
+def test_a_job_costs_what_it_tells_that_it_was_billed_for() -> None:
+    used = {"VCPUHour": 2.4, "MemoryGBHour": 9.5, "StorageGBHour": 4}
+    failed = {"BilledResourceUtilization": {"VCPUHour": 1, "MemoryGBHour": 4, "StorageGBHour": 0}}
+    timeline = job(
+        {"type": "TaskFailed", "taskFailedEventDetails": {"cause": json.dumps(failed)}},
+        {
+            "taskSucceededEventDetails": {
+                "output": json.dumps(
+                    {"BilledResourceUtilization": BILLED, "TotalResourceUtilization": used}
+                )
+            }
+        },
+    )
+    assert timeline.attempts["TransformBigBatch"][1].usage == Usage(
+        vcpu_hours=Decimal("2.5"), memory_gb_hours=Decimal(10), storage_gb_hours=Decimal("4.25")
+    )
+    prices = PriceTable(
+        emr_vcpu_hour=Decimal("0.05"),
+        emr_gb_hour=Decimal("0.006"),
+        emr_storage_gb_hour=Decimal("0.0001"),
+    )
+    cost = estimate(timeline, files=0, kpi_writes=0, sizes=Sizes(), prices=prices)
+    # 3.5 * 0.05 + 14 * 0.006 + 4.25 * 0.0001
+    assert cost["emr_serverless"] == Decimal("0.259425")
+
+
+def test_a_job_not_billed_yet_costs_what_it_used() -> None:
+    output = json.dumps({"JobRun": {"TotalResourceUtilization": BILLED}})
+    [attempt] = job({"taskSucceededEventDetails": {"output": output}}).attempts["TransformBigBatch"]
+    assert attempt.usage is not None
+    assert attempt.usage.memory_gb_hours == 10
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"taskSucceededEventDetails": {"output": "{}"}},
+        {"taskSucceededEventDetails": {"output": '{"TotalResourceUtilization": {"VCPUHour": 1}}'}},
+        {"type": "TaskFailed", "taskFailedEventDetails": {"cause": "the job was cancelled"}},
+        {"type": "TaskTimedOut"},
+    ],
+)
+def test_a_job_that_does_not_tell_what_it_used_has_an_unknown_cost(end: dict) -> None:
+    told = {
+        "taskSucceededEventDetails": {"output": json.dumps({"BilledResourceUtilization": BILLED})}
+    }
+    cost = estimate(job(end, told), files=0, kpi_writes=0, sizes=Sizes(), prices=PriceTable())
+    assert cost["emr_serverless"] is None
+    assert cost["fargate"] == 0
 
 
 def test_a_price_table_names_what_differs_from_the_list_prices() -> None:

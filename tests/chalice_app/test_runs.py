@@ -21,6 +21,7 @@ from chalice_app.chalicelib import lineage, runs
 from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import Manifest
 from chalice_app.chalicelib.settings import Settings
+from chalice_app.chalicelib.timeline import Attempt, Timeline
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(
@@ -133,6 +134,24 @@ def test_a_record_of_two_hundred_years_and_a_huge_cause_fits_into_its_item(pipel
     pipeline.records.write(runs.record(run, pipeline.settings), final=True)
     record = pipeline.records.get("r")
     assert (record["dates"], record["date_count"]) == (dates[:1500], 73_000)
+
+
+def test_a_run_has_no_estimate_as_long_as_a_part_of_its_cost_is_unknown(pipeline) -> None:
+    run = runs.Run(
+        run_id="big",
+        state="SUCCEEDED",
+        started_at=NOON,
+        timeline=Timeline(
+            seconds={"TransformBigBatch": 600.0},
+            attempts={"TransformBigBatch": [Attempt(seconds=600.0)]},
+            transitions=1,
+        ),
+    )
+    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+    record = pipeline.records.get("big")
+    assert record["cost_by_service"]["emr_serverless"] is None
+    assert record["cost_by_service"]["step_functions"] == Decimal("0.000025")
+    assert "estimated_cost" not in record
 
 
 def test_a_run_whose_transformer_reports_nothing_is_recorded_all_the_same(pipeline) -> None:

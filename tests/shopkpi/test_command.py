@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -159,3 +160,20 @@ def test_java_is_needed_from_17_on_and_only_by_one_engine(says: str, fact: str, 
     finding = doctor.java(says)
     assert (finding.fact, finding.ok) == (fact, ok)
     assert ok or "ENGINE=sail computes the same" in str(finding.fix)
+
+
+def test_a_cost_with_an_unknown_part_is_shown_as_its_parts_and_never_as_a_sum() -> None:
+    shown = history.Shown(
+        run_id="r",
+        state="SUCCEEDED",
+        started_at=None,
+        ended_at=None,
+        cause=None,
+        record={"cost_by_service": {"fargate": Decimal("0.0012"), "emr_serverless": None}},
+        steps=(),
+        verdict=None,
+    )
+    assert (
+        "cost       emr_serverless unknown, the rest in USD: fargate 0.0012, estimated"
+        in history.draw(shown)
+    )
