@@ -17,7 +17,7 @@ ARCHITECTURE ?= X86_64
 WORKERS ?= 2
 
 # The tests of a file share an embedded AWS, and so a worker.
-TESTS = $(BIN)/python -m pytest --ignore=tests/docker/test_images.py --numprocesses $(WORKERS) --dist loadfile
+TESTS = $(BIN)/python -m pytest --ignore=tests/docker/test_images.py --ignore=tests/docker/test_deploy.py --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: help
 help: ## Show this list
@@ -92,8 +92,9 @@ build/checkov/.ready: requirements/checkov.txt | $(READY)
 	@touch $@
 
 .PHONY: deploy
-deploy: $(READY) ## Bring a stage up in AWS (STAGE=dev, DRY_RUN=yes, PARAMETERS="Name=value …")
+deploy: $(READY) ## Bring a stage up in AWS (STAGE=dev, DRY_RUN=yes, IMAGES=no, PARAMETERS="Name=value …")
 	$(BIN)/python -m infra.deploy up --stage $(STAGE) $(if $(DRY_RUN),--dry-run) \
+	  $(if $(filter no,$(IMAGES)),--no-images) \
 	  $(foreach parameter,$(PARAMETERS),--parameter $(parameter))
 
 .PHONY: destroy

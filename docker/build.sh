@@ -5,7 +5,7 @@
 #
 # With Docker where its engine runs, else with buildah. BASE_IMAGE is docker/base-image.txt's
 # unless set; BASE_IMAGE=stand-in makes a base from Debian's packages where no registry can be
-# reached. How pip reaches its index is taken from this machine and stays out of the images.
+# reached. PLATFORM=linux/arm64 builds for another machine than this one. How pip reaches its index is taken from this machine and stays out of the images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,6 +41,9 @@ trap 'rm -rf "$secrets"' EXIT
 authorities=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
 cat "$authorities" >"$secrets/ca.pem" 2>/dev/null || true
 
+if [[ -n ${PLATFORM:-} ]]; then
+  build+=(--platform "$PLATFORM")
+fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 for target in "${targets[@]}"; do
   "${build[@]}" --file docker/Dockerfile --target "$target" --tag "ecommerce-$target:local" \

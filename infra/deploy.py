@@ -25,7 +25,7 @@ from typing import Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import functions, refusals
+from . import functions, images, refusals
 from .data import DataError, Kept
 from .stack import Plan, Stack, StackError
 from .template import PROJECT_ROOT, load, render, sent
@@ -33,6 +33,16 @@ from .template import PROJECT_ROOT, load, render, sent
 DEFAULT_REGION: Final = "eu-north-1"
 # Chalice's notes lie in the bucket, so that anyone who may deploy can.
 _NOTES_KEY: Final = "deploy/chalice-{stage}.json"
+# What an image is made of.
+_IN_IMAGES: Final = (
+    "chalice_app",
+    "dashboard",
+    "delivery",
+    "docker",
+    "expectations",
+    "requirements",
+    "spark_jobs",
+)
 
 
 class UsageError(ValueError):
@@ -52,17 +62,21 @@ class Stage:
         stack = Stack(session.client("cloudformation"), f"ecommerce-kpi-{name}", pause=pause)
         return cls(name=name, session=session, stack=stack)
 
-    def plan(self, parameters: Mapping[str, str], *, at: datetime) -> Plan:
-        """Return what a deployment would change. Parameters not given stay as they are."""
+    def parameters(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return all of the template's parameters. Those not given stay as they are."""
         known = load()["Parameters"]
-        if unknown := sorted(set(parameters) - set(known)):
+        if unknown := sorted(set(given) - set(known)):
             raise UsageError(f"{unknown[0]}: no such parameter; there are {', '.join(known)}")
         kept = {name: str(known[name]["Default"]) for name in known}
         kept |= {key: value for key, value in self.stack.parameters().items() if key in known}
+        return {**kept, **given, "Stage": self.name}
+
+    def plan(self, given: Mapping[str, str], *, at: datetime) -> Plan:
+        """Return what a deployment with these parameters would change."""
         with sent(render(), self.session) as template:
             return self.stack.plan(
                 template,
-                {**kept, **parameters, "Stage": self.name},
+                self.parameters(given),
                 tags={"Project": "ecommerce-kpi", "Stage": self.name},
                 at=at,
             )
@@ -118,19 +132,36 @@ class Stage:
         )
 
 
-def up(stage: Stage, parameters: Mapping[str, str], *, dry_run: bool) -> None:
-    plan = stage.plan(parameters, at=datetime.now(UTC))
+def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bool = True) -> None:
+    plan = stage.plan(given, at=datetime.now(UTC))
     print(_table(stage.stack.name, plan), flush=True)
+    parameters = stage.parameters(given)
+    ecr = stage.session.client("ecr")
+    missing = images.missing(ecr, images.wanted(parameters)) if with_images else ()
+    for image in missing:
+        print(f"image to build and push: {image}", flush=True)
     if dry_run:
         if plan.changes:
             stage.stack.drop(plan)
         print("dry run: nothing has been changed")
         return
+    if missing:
+        # Before anything changes: most of what can fail, and most of the time.
+        engine = images.Engine.find()
+        _progress("building the images …")
+        engine.build(missing, parameters["Architecture"])
+        if not plan.is_new:
+            # Before a task definition names them: a run may start at any time.
+            _progress("pushing the images …")
+            engine.push(ecr, missing)
     if plan.changes:
         _progress("changing the stack …")
         stage.stack.apply(plan)
         for change in stage.stack.missing(plan):
             print(f"not made by this AWS: {change.resource} ({change.kind})")
+    if missing and plan.is_new:
+        _progress("pushing the images …")
+        engine.push(ecr, missing)
     _progress("deploying the functions …")
     with tempfile.TemporaryDirectory() as scratch:
         arns = stage.deploy_functions(Path(scratch) / "app", variables={}, environment={})
@@ -163,12 +194,28 @@ def down(stage: Stage, *, delete_data: bool) -> None:
 
 
 def image_tag() -> str:
-    """Return the commit's short name: a tag is never pushed twice."""
-    head = PROJECT_ROOT / ".git"
-    if not head.exists() or shutil.which("git") is None:
-        return "latest"
-    return subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - the user's own git
+    """Return the commit's short name: a tag is never pushed twice.
+
+    Raises:
+        UsageError: this is no git work tree, so that nothing has a name by itself.
+    """
+    if not (PROJECT_ROOT / ".git").exists() or shutil.which("git") is None:
+        raise UsageError("no git commit here: name the images yourself, ImageTag=…")
+    return _git("rev-parse", "--short=12", "HEAD")
+
+
+def insist_on_commit() -> None:
+    """Raise UsageError when an image that is built now would not be its commit's."""
+    if changed := _git("status", "--porcelain", "--", *_IN_IMAGES):
+        raise UsageError(
+            f"{changed.split()[-1]} is not as it was committed, and images are named by their"
+            " commit: commit it, name them yourself (ImageTag=…), or leave them out (IMAGES=no)"
+        )
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(  # noqa: S603 - arguments of this module
+        ["git", *arguments],  # noqa: S607 - the user's own git
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
@@ -195,13 +242,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stage = Stage.open(options.stage, boto3.Session(region_name=region))
     try:
         if options.command == "up":
-            up(stage, {"ImageTag": image_tag(), **dict(options.parameter)}, dry_run=options.dry_run)
+            given, with_images = dict(options.parameter), not options.no_images
+            if "ImageTag" not in given:
+                given["ImageTag"] = image_tag()
+                if with_images and not options.dry_run:
+                    insist_on_commit()
+            up(stage, given, dry_run=options.dry_run, with_images=with_images)
         else:
             down(stage, delete_data=options.delete_data)
     except (DataError, UsageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BotoCoreError, ClientError, StackError, functions.ChaliceError) as error:
+    except (
+        BotoCoreError,
+        ClientError,
+        StackError,
+        functions.ChaliceError,
+        images.ImageError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -218,6 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--stage", required=True)
     bring = commands.add_parser("up", parents=[shared], help="create or update everything")
     bring.add_argument("--dry-run", action="store_true", help="show the changes and make none")
+    bring.add_argument(
+        "--no-images", action="store_true", help="neither build nor push the tasks' images"
+    )
     bring.add_argument(
         "--parameter",
         metavar="NAME=VALUE",

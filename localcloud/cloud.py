@@ -36,16 +36,20 @@ class LocalCloud:
         port: int = 0,
         region: str = REGION,
         containers: Containers | None = None,
+        registry: str = "",
     ) -> Self:
         """Start the server on ``port`` (0: any free one); its log is ``home``/server.log.
 
-        With ``containers`` its tasks are containers of their images, else processes.
+        With ``containers`` its tasks are containers of their images, else processes. ``registry``
+        is host:port of the image registry that its ECR leads to.
         """
         home.mkdir(parents=True, exist_ok=True)
         arguments = ["--home", str(home), "--region", region, "--time-scale", str(time_scale)]
         arguments += ["--port", str(port or _free_port())]
         if containers is not None:
             arguments += ["--containers", containers.program]
+        if registry:
+            arguments += ["--registry", registry]
         server = Child.start(
             "localcloud.server", arguments, log_file=home / "server.err", environment={}
         )

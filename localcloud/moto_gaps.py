@@ -16,6 +16,7 @@ from moto.core.utils import pascal_to_camelcase, remap_nested_keys
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.route_tables import RouteTable
+from moto.ecr.models import Repository, ecr_backends
 from moto.ecs.exceptions import InvalidParameterException
 from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition, ecs_backends
 from moto.iam.models import Role
@@ -37,6 +38,7 @@ def install() -> None:
     _keep_versions()
     _answer_with_outputs()
     _delete_route_tables()
+    _empty_repositories()
     _name_interfaces()
     _mean_all_streams_of_a_group()
     _keep_policies_as_json()
@@ -221,6 +223,24 @@ def _delete_route_tables() -> None:
         backend.delete_route_table(name)
 
     RouteTable.delete_from_cloudformation_json = classmethod(delete_from)  # type: ignore[assignment,method-assign]
+
+
+def _empty_repositories() -> None:
+    """moto overlooks EmptyOnDelete, and deletes no repository that has images."""
+    create = Repository.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+
+    def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
+        repository = create(cls, name, resource, *args, **kwargs)
+        repository.empty_on_delete = resource["Properties"].get("EmptyOnDelete", False)
+        return repository
+
+    def delete(self: Any, account_id: str, region_name: str) -> None:
+        ecr_backends[account_id][region_name].delete_repository(
+            self.name, force=self.empty_on_delete
+        )
+
+    Repository.create_from_cloudformation_json = classmethod(create_from)  # type: ignore[assignment,method-assign]
+    Repository.delete = delete  # type: ignore[method-assign]
 
 
 def _name_interfaces() -> None:

@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--region", required=True)
     parser.add_argument("--time-scale", type=float, default=1.0)
     parser.add_argument("--containers", metavar="PROGRAM", help="docker or podman: run the images")
+    parser.add_argument("--registry", metavar="HOST:PORT", help="where its ECR keeps images")
     arguments = parser.parse_args()
     arguments.home.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -48,11 +49,17 @@ def main() -> None:
         arguments.region,
         arguments.time_scale,
         Containers(arguments.containers) if arguments.containers else None,
+        arguments.registry,
     )
 
 
 def serve(
-    home: Path, port: int, region: str, time_scale: float, containers: Containers | None = None
+    home: Path,
+    port: int,
+    region: str,
+    time_scale: float,
+    containers: Containers | None = None,
+    registry_address: str | None = None,
 ) -> None:
     endpoint = f"http://127.0.0.1:{port}"
     os.environ.update(
@@ -67,13 +74,15 @@ def serve(
     from moto.core.config import default_user_config
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    from . import access, clock, ecs_processes, events, lambda_functions, moto_gaps
+    from . import access, clock, ecs_processes, events, lambda_functions, moto_gaps, registry
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     ecs_processes.install(home, containers)
     lambda_functions.install(home)
     events.install(home)
     moto_gaps.install()
+    if registry_address:
+        registry.install(registry_address)
     clock.install(time_scale)
     access.install(home)
 

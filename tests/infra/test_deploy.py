@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import deploy as deployment
 from infra import functions
 from infra.template import PROJECT_ROOT
 from localcloud.cloud import LocalCloud
@@ -39,6 +40,13 @@ def stacks(cloud: LocalCloud) -> dict[str, str]:
     return {stack["StackName"]: stack["StackStatus"] for stack in found}
 
 
+def put_image(cloud: LocalCloud, repository: str, tag: str) -> None:
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    cloud.session().client("ecr").put_image(
+        repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest)
+    )
+
+
 def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> None:
     """One test, because each step needs the one before."""
     s3 = cloud.session().client("s3")
@@ -46,11 +54,17 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     dry = deploy(cloud, "up", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "+ Machine                  AWS::StepFunctions::StateMachine\n" in dry.stdout
-    assert dry.stdout.endswith("dry run: nothing has been changed\n")
+    tag = deployment.image_tag()
+    assert dry.stdout.endswith(
+        f"image to build and push: ecommerce-validator:local as ecommerce-validator:{tag}\n"
+        "image to build and push: ecommerce-transformer-spark:local as"
+        f" ecommerce-transformer:{tag}\n"
+        "dry run: nothing has been changed\n"
+    )
     assert stacks(cloud) == {}
     assert s3.list_buckets()["Buckets"] == []
 
-    up = deploy(cloud, "up", "--parameter", "ImageTag=first")
+    up = deploy(cloud, "up", "--no-images", "--parameter", "ImageTag=first")
     assert up.returncode == 0, up.stderr
     assert stacks(cloud) == {STACK: "CREATE_COMPLETE"}
     assert (
@@ -76,15 +90,21 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
         "Throttles",
     }
 
-    again = deploy(cloud, "up", "--parameter", "ImageTag=first")
+    again = deploy(cloud, "up", "--no-images", "--parameter", "ImageTag=first")
     assert again.returncode == 0, again.stderr
     assert f"{STACK}: no changes" in again.stdout
 
-    changed = deploy(cloud, "up", "--dry-run", "--parameter", "ImageTag=second")
+    put_image(cloud, "ecommerce-validator", "second")
+    changed = deploy(
+        cloud, "up", "--dry-run", "--parameter", "ImageTag=second", "--parameter", "Engine=sail"
+    )
     assert changed.returncode == 0, changed.stderr
+    assert [line for line in changed.stdout.splitlines() if line.startswith("image")] == [
+        "image to build and push: ecommerce-transformer-sail:local as ecommerce-transformer:second"
+    ]
     assert stacks(cloud) == {STACK: "CREATE_COMPLETE"}
 
-    unknown = deploy(cloud, "up", "--parameter", "Imagetag=x")
+    unknown = deploy(cloud, "up", "--no-images", "--parameter", "Imagetag=x")
     assert unknown.returncode == 2
     assert unknown.stderr.startswith("error: Imagetag: no such parameter; there are Stage, ")
 
@@ -105,6 +125,31 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     assert s3.list_buckets()["Buckets"] == []
     assert session.client("dynamodb").list_tables()["TableNames"] == []
     assert session.client("lambda").list_functions()["Functions"] == []
+
+
+def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "PROJECT_ROOT", tmp_path)
+    with pytest.raises(deployment.UsageError, match="no git commit here"):
+        deployment.image_tag()
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/Dockerfile").write_text("FROM scratch\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=one")
+    (tmp_path / "notes.txt").write_text("in no image\n")
+    deployment.insist_on_commit()
+    assert len(deployment.image_tag()) == 12
+
+    (tmp_path / "docker/new.txt").write_text("in all images\n")
+    with pytest.raises(deployment.UsageError, match=r"docker/new\.txt is not as it was committed"):
+        deployment.insist_on_commit()
 
 
 def test_the_functions_can_be_packaged_for_terraform(tmp_path: Path) -> None:
