@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.docker.conftest import IMAGES, SAIL, SPARK, VALIDATOR, Images, wait_for
 
 # Bytes, uncompressed. Most of Fargate's start is pulling the image.
-BUDGET = {VALIDATOR: 520_000_000, SPARK: 780_000_000, SAIL: 720_000_000}
+BUDGET = {VALIDATOR: 480_000_000, SPARK: 760_000_000, SAIL: 710_000_000}
 REQUIREMENTS = {
     VALIDATOR: "validator",
     SPARK: "transformer-spark",
