@@ -5,7 +5,8 @@
 #
 # With Docker where its engine runs, else with buildah. BASE_IMAGE is docker/base-image.txt's
 # unless set; BASE_IMAGE=stand-in makes a base from Debian's packages where no registry can be
-# reached. PLATFORM=linux/arm64 builds for another machine than this one. How pip reaches its index is taken from this machine and stays out of the images.
+# reached. PLATFORM=linux/arm64 builds for another machine than this one. How pip reaches its
+# index is taken from this machine and stays out of the images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -193,15 +193,22 @@ def down(stage: Stage, *, delete_data: bool) -> None:
     print(f"{stage.stack.name}: deleted, with {', '.join(kept.names())}")
 
 
-def image_tag() -> str:
+def image_tag(parameters: Mapping[str, str]) -> str:
     """Return the commit's short name: a tag is never pushed twice.
+
+    The images of one commit differ by engine and architecture, so those stand in it too.
 
     Raises:
         UsageError: this is no git work tree, so that nothing has a name by itself.
     """
     if not (PROJECT_ROOT / ".git").exists() or shutil.which("git") is None:
         raise UsageError("no git commit here: name the images yourself, ImageTag=…")
-    return _git("rev-parse", "--short=12", "HEAD")
+    tag = _git("rev-parse", "--short=12", "HEAD")
+    if parameters["Engine"] == "sail":
+        tag += "-sail"
+    if parameters["Architecture"] == "ARM64":
+        tag += "-arm64"
+    return tag
 
 
 def insist_on_commit() -> None:
@@ -244,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "up":
             given, with_images = dict(options.parameter), not options.no_images
             if "ImageTag" not in given:
-                given["ImageTag"] = image_tag()
+                given["ImageTag"] = image_tag(stage.parameters(given))
                 if with_images and not options.dry_run:
                     insist_on_commit()
             up(stage, given, dry_run=options.dry_run, with_images=with_images)

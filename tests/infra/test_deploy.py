@@ -54,7 +54,7 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     dry = deploy(cloud, "up", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "+ Machine                  AWS::StepFunctions::StateMachine\n" in dry.stdout
-    tag = deployment.image_tag()
+    tag = deployment.image_tag({"Engine": "auto", "Architecture": "X86_64"})
     assert dry.stdout.endswith(
         f"image to build and push: ecommerce-validator:local as ecommerce-validator:{tag}\n"
         "image to build and push: ecommerce-transformer-spark:local as"
@@ -131,8 +131,12 @@ def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deployment, "PROJECT_ROOT", tmp_path)
+    spark, sail = (
+        {"Engine": "spark", "Architecture": "X86_64"},
+        {"Engine": "sail", "Architecture": "ARM64"},
+    )
     with pytest.raises(deployment.UsageError, match="no git commit here"):
-        deployment.image_tag()
+        deployment.image_tag(spark)
 
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
@@ -145,7 +149,9 @@ def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
     git("commit", "--quiet", "--message=one")
     (tmp_path / "notes.txt").write_text("in no image\n")
     deployment.insist_on_commit()
-    assert len(deployment.image_tag()) == 12
+    commit = deployment.image_tag(spark)
+    assert len(commit) == 12
+    assert deployment.image_tag(sail) == f"{commit}-sail-arm64"
 
     (tmp_path / "docker/new.txt").write_text("in all images\n")
     with pytest.raises(deployment.UsageError, match=r"docker/new\.txt is not as it was committed"):
