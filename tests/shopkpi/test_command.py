@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from chalice_app.chalicelib.causes import readable
-from shopkpi import doctor, reference
+from shopkpi import doctor, history, reference
 from shopkpi.errors import EXIT_CODES
 from shopkpi.times import duration
 from tests.conftest import ROOT
@@ -172,6 +172,7 @@ def test_a_cost_with_an_unknown_part_is_shown_as_its_parts_and_never_as_a_sum() 
         record={"cost_by_service": {"fargate": Decimal("0.0012"), "emr_serverless": None}},
         steps=(),
         verdict=None,
+        notice=None,
     )
     assert (
         "cost       emr_serverless unknown, the rest in USD: fargate 0.0012, estimated"
