@@ -6,10 +6,12 @@
 
 Exit codes: 0 with a verdict, however bad the data; 2 for wrong usage or settings; 1 when the
 run itself failed, and then there is no verdict. A summary goes to stdout, progress to stderr.
+With --manifest all of it is JSON lines on stderr.
 """
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
@@ -29,11 +31,13 @@ from chalice_app.chalicelib.manifest import ManifestError
 from delivery import reader
 from delivery.datasets import DATASETS
 from delivery.reader import DeliveryError, FileReading, LandedFile
+from delivery.telling import Stages, one_line, telling
 
 from . import data_docs, judgement, quality_history, quarantine, storage, summary, verdict
 from .rules import SUITES, SuiteError
 
-Progress = Callable[[str], None]
+# Not __name__, which is __main__ in the container.
+log = logging.getLogger("expectations.validate")
 
 _THREADS: Final = 2
 _ATTEMPTS: Final = 4
@@ -109,7 +113,6 @@ def validate(
     known: Path | None,
     settings: Settings,
     now: datetime,
-    progress: Progress,
     suites: Path,
 ) -> dict[str, Any]:
     """Judge a delivery, put everything that comes of it into ``output``, and return the verdict.
@@ -121,7 +124,8 @@ def validate(
         SuiteError: the rules could not be loaded or computed.
     """
     keys = RunKeys(delivery.run_id)
-    history = _history(output, progress)
+    history = _history(output)
+    stages = Stages()
     with (
         duckdb.connect(
             work / "delivery.duckdb",
@@ -135,9 +139,13 @@ def validate(
     ):
         # Importing Great Expectations takes 2.5 s, of which the reading hides a part.
         imported = beside.submit(import_module, "expectations.gx")
-        readings = reader.read(delivery.files, connection, threads=_THREADS)
-        progress(f"read {sum(reading.rows for reading in readings):,} rows")
-        gx = imported.result()
+        with stages.stage("read"):
+            readings = reader.read(delivery.files, connection, threads=_THREADS)
+            gx = imported.result()
+        log.info(
+            "read %(rows)d rows",
+            {"rows": sum(reading.rows for reading in readings), "files": len(readings)},
+        )
         # Only now: the reader tells a row's line by the order of rows.
         connection.execute("SET preserve_insertion_order = false")
 
@@ -147,13 +155,14 @@ def validate(
         for step in judgement.STEPS:
             judgement.prepare_step(connection, step)
             suite = gx.load_suite(suites / f"{step.suite}.json")
-            run = checks.run(
-                suite,
-                table=step.table,
-                parameters={"latest_order_date": (now.date() + timedelta(days=1)).isoformat()},
-                run_id=delivery.run_id,
-                run_time=now,
-            )
+            with stages.stage(f"check {step.suite}"):
+                run = checks.run(
+                    suite,
+                    table=step.table,
+                    parameters={"latest_order_date": (now.date() + timedelta(days=1)).isoformat()},
+                    run_id=delivery.run_id,
+                    run_time=now,
+                )
             judgement.record(connection, run.outcomes)
             if step.dataset is not None:
                 judgement.set_aside(
@@ -163,8 +172,14 @@ def validate(
                     max_bad_row_percent=settings.max_bad_row_percent,
                 )
             runs.append((suite, step.table, run))
-            failed = sum(not outcome.success for outcome in run.outcomes)
-            progress(f"{step.suite}: {failed} of {len(run.outcomes)} expectations failed")
+            log.info(
+                "%(suite)s: %(failed)d of %(expectations)d expectations failed",
+                {
+                    "suite": step.suite,
+                    "failed": sum(not outcome.success for outcome in run.outcomes),
+                    "expectations": len(run.outcomes),
+                },
+            )
 
         files = [
             verdict.judge(facts)
@@ -204,20 +219,24 @@ def validate(
 
     _set_aside(document, readings, results, keys)
     produced = [path for path in sorted(results.rglob("*")) if path.is_file()]
-    output.put_all([(path, path.relative_to(results).as_posix()) for path in produced])
-    progress(f"wrote {len(produced)} files to {output.where('')}")
+    with stages.stage("write"):
+        output.put_all([(path, path.relative_to(results).as_posix()) for path in produced])
+    log.info(
+        "wrote %(written)d files to %(place)s",
+        {"written": len(produced), "place": output.where("")},
+    )
     last = work / "verdict.json"
     last.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     output.put(last, keys.verdict)
     return document
 
 
-def _history(output: storage.Place, progress: Progress) -> data_docs.History:
+def _history(output: storage.Place) -> data_docs.History:
     try:
         return data_docs.History.from_json(output.get(data_docs.HISTORY))
     except data_docs.HistoryError as error:
         # Bad news for the index page only: not worth a delivery.
-        progress(f"{error}; the list of runs starts anew")
+        log.warning("%s; the list of runs starts anew", error)
         return data_docs.History()
 
 
@@ -266,11 +285,11 @@ def main(
 ) -> int:
     """Run the command line and return its exit code."""
     arguments = _arguments(argv)
-    now = clock()
+    with telling(errors_as="validate", manifest=arguments.manifest):
+        return _run(arguments, clock())
 
-    def progress(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
+def _run(arguments: argparse.Namespace, now: datetime) -> int:
     try:
         settings = Settings.from_env(os.environ, arguments.memory_limit)
         with tempfile.TemporaryDirectory(prefix="validate-") as scratch:
@@ -295,11 +314,10 @@ def main(
                     known=known,
                     settings=within,
                     now=now,
-                    progress=progress,
                     suites=SUITES,
                 )
 
-            document = _with_enough_memory(attempt, settings, progress)
+            document = _with_enough_memory(attempt, settings)
     except SettingsError as error:
         return _failed(error, code=2)
     except DeliveryError as error:
@@ -313,13 +331,16 @@ def main(
             f"DuckDB could not do with {limit}: set VALIDATOR_MEMORY_LIMIT higher ({error})", code=1
         )
     except Exception as error:  # a container's last line must name the cause, whatever it is
-        return _failed(f"{type(error).__name__}: {error}", code=1)
-    summary.show(document, output)
+        return _failed(f"{type(error).__name__}: {error}", code=1, crash=error)
+    if arguments.manifest:
+        log.info("verdict: %(outcome)s", {"outcome": document["outcome"], **document["totals"]})
+    else:
+        summary.show(document, output)
     return 0
 
 
 def _with_enough_memory(
-    attempt: Callable[[Settings, int], dict[str, Any]], settings: Settings, progress: Progress
+    attempt: Callable[[Settings, int], dict[str, Any]], settings: Settings
 ) -> dict[str, Any]:
     """Try again with twice the memory where DuckDB can't do with its limit, three times at most.
 
@@ -332,7 +353,7 @@ def _with_enough_memory(
             if number + 1 == _ATTEMPTS:
                 raise
             more = _doubled(settings.memory_limit)
-            progress(f"DuckDB could not do with {settings.memory_limit}: again with {more}")
+            log.warning("DuckDB could not do with %s: again with %s", settings.memory_limit, more)
             settings = replace(settings, memory_limit=more)
     raise AssertionError("the last attempt returns or raises")
 
@@ -343,9 +364,8 @@ def _doubled(limit: str) -> str:
     return f"{2 * float(number):g}{limit.removeprefix(number)}"
 
 
-def _failed(error: object, *, code: int) -> int:
-    message = " ".join(str(error).split())
-    print(f"validate: {message}; no verdict was written", file=sys.stderr)
+def _failed(error: object, *, code: int, crash: Exception | None = None) -> int:
+    log.error("%s; no verdict was written", one_line(error), exc_info=crash)
     return code
 
 

@@ -63,9 +63,11 @@ def choose(asked: EngineName) -> Choice:
 
 @contextmanager
 def starting(
-    engine: Literal["spark", "sail"], *, input_bytes: int
+    engine: Literal["spark", "sail"], *, input_bytes: int, run_id: str | None = None
 ) -> Iterator[Callable[[], SparkSession]]:
     """Open a session in the background; the call that is yielded waits for it.
+
+    With ``run_id`` the JVM logs JSON lines that have it, as the rest of the container does.
 
     Importing pyspark and starting its engine take longer than reading a small delivery, and
     both leave a core idle.
@@ -75,7 +77,7 @@ def starting(
     """
     with ExitStack() as stack, ThreadPoolExecutor(1, "engine") as thread:
         opening = thread.submit(
-            lambda: stack.enter_context(session(engine, input_bytes=input_bytes))
+            lambda: stack.enter_context(session(engine, input_bytes=input_bytes, run_id=run_id))
         )
         try:
             yield opening.result
@@ -84,7 +86,9 @@ def starting(
 
 
 @contextmanager
-def session(engine: Literal["spark", "sail"], *, input_bytes: int) -> Iterator[SparkSession]:
+def session(
+    engine: Literal["spark", "sail"], *, input_bytes: int, run_id: str | None = None
+) -> Iterator[SparkSession]:
     """Open a session suited to this many bytes of CSV, and close it after.
 
     Raises:
@@ -98,7 +102,7 @@ def session(engine: Literal["spark", "sail"], *, input_bytes: int) -> Iterator[S
         with _connected(remote) as spark:
             yield spark
     else:
-        with jvm_session(small=input_bytes <= SMALL_INPUT_BYTES) as spark:
+        with jvm_session(small=input_bytes <= SMALL_INPUT_BYTES, run_id=run_id) as spark:
             yield spark
 
 
@@ -107,7 +111,9 @@ def _is_submitted() -> bool:
 
 
 @contextmanager
-def jvm_session(*, small: bool, archive: Path | None = None) -> Iterator[SparkSession]:
+def jvm_session(
+    *, small: bool, archive: Path | None = None, run_id: str | None = None
+) -> Iterator[SparkSession]:
     """Open a session of spark-submit's JVM or, without one, of a JVM started here.
 
     Raises:
@@ -117,7 +123,8 @@ def jvm_session(*, small: bool, archive: Path | None = None) -> Iterator[SparkSe
     java = None if _is_submitted() else jvm.find_java()
     settings = _EVERYWHERE
     if java is not None:
-        jvm.launch(java, small=small, memory="1g" if small else "2g", archive=archive)
+        memory = "1g" if small else "2g"
+        jvm.launch(java, small=small, memory=memory, archive=archive, run_id=run_id)
         settings = {**_EVERYWHERE, **_local_settings(small=small)}
     for name, value in settings.items():
         builder = builder.config(name, value)

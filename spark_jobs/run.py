@@ -10,9 +10,8 @@ the dates of a commit that was not published are pending until somebody publishe
 """
 
 import json
-import time
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from botocore.exceptions import ClientError
 from chalice_app.chalicelib.landing import DatasetName, RunKeys
 from chalice_app.chalicelib.manifest import Manifest, ManifestError
 from dashboard import publishing as dashboard
+from delivery.telling import Stages
 
 from . import engine
 from .compute import Kpis, compute, stage
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from pyspark.sql import SparkSession
 
-Progress = Callable[[str], None]
+log = logging.getLogger(__name__)
+
 _SCHEME: Final = "s3://"
 # Parquet of the ledger that is worked on at a time: about 10 million lines, 1 GB in DuckDB.
 _CHUNK_BYTES: Final = 128 * 1024**2
@@ -136,22 +137,6 @@ class RunStore:
 
 
 @dataclass(slots=True)
-class _Stages:
-    """Seconds of each stage of a run, told as they end."""
-
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        took = time.monotonic() - start
-        self.seconds[name] = round(self.seconds.get(name, 0) + took, 3)
-        self.progress(f"{name}: {took:.1f} s")
-
-
-@dataclass(slots=True)
 class _Counts:
     items: int = 0
     deleted: int = 0
@@ -166,7 +151,6 @@ def transform_run(
     *,
     now: datetime,
     scratch: Path,
-    progress: Progress,
 ) -> None:
     """Commit a run's rows, and publish the KPIs of all dates that are not published yet.
 
@@ -184,12 +168,12 @@ def transform_run(
         if rebuild
         else current
     )
-    stages = _Stages(progress)
+    stages = Stages()
     counts = _Counts()
     size = sum(file.size for file in manifest.files)
-    with engine.starting(choice.engine, input_bytes=size) as session:
+    with engine.starting(choice.engine, input_bytes=size, run_id=manifest.run_id) as session:
         with stages.stage("commit"):
-            snapshot, dates = _commit(store, ledger, now, scratch, progress)
+            snapshot, dates = _commit(store, ledger, now, scratch)
         dates |= ledger.dates_since(0 if rebuild else before.published)
         if rebuild:
             # What only the ledger before this one had is deleted.
@@ -229,11 +213,14 @@ def transform_run(
                     dates_since=ledger.dates_since,
                     days=lambda dates: stored(dates, dynamodb, tables),
                 )
-                progress(dashboard.publish(edition, there, store.s3, store.bucket))
+                log.info(dashboard.publish(edition, there, store.s3, store.bucket))
         except SupersededError as error:
-            progress(f"{error}; its own run publishes these dates")
+            log.warning("%s; its own run publishes these dates", error)
             counts.superseded = sorted(day.isoformat() for day in dates)
-    progress(f"{len(dates)} dates: {counts.items} items written, {counts.deleted} deleted")
+    log.info(
+        "%(dates)d dates: %(items)d items written, %(deleted)d deleted",
+        {"dates": len(dates), "items": counts.items, "deleted": counts.deleted},
+    )
     store.report(
         {
             "run_id": manifest.run_id,
@@ -262,13 +249,12 @@ def preview_run(
     *,
     now: datetime,
     scratch: Path,
-    progress: Progress,
 ) -> list[Difference]:
     """Return what :func:`transform_run` would change in DynamoDB; nothing is written anywhere."""
     before = Publication(dynamodb, tables.runs).read()
     ledger = store.ledger(before.ledger, scratch)
     base = ledger.head()
-    stages = _Stages(progress)
+    stages = Stages()
     with engine.starting(choice.engine, input_bytes=0) as session:
         changes = None
         dates = ledger.dates_since(before.published) | _asked_for(store.manifest)
@@ -314,7 +300,7 @@ def kpis_of(
             f"ledger version {snapshot.version}: no orders between {start or 'its beginning'} and"
             f" {end or 'its end'}; look at another time, or deliver files first"
         )
-    stages = _Stages(lambda _: None)
+    stages = Stages()
     parts = [
         _computed(snapshot, some, session, scratch, stages) for some in _chunks(snapshot, dates)
     ]
@@ -323,14 +309,17 @@ def kpis_of(
 
 
 def _commit(
-    store: RunStore, ledger: Ledger, now: datetime, scratch: Path, progress: Progress
+    store: RunStore, ledger: Ledger, now: datetime, scratch: Path
 ) -> tuple[Snapshot, frozenset[date]]:
     """Bring a run's rows into the ledger, once; return the head and the dates it is asked for."""
     manifest = store.manifest
     if manifest.task == "recompute":
         return ledger.head(), _asked_for(manifest)
     if (done := ledger.commit_of(manifest.run_id)) is not None:
-        progress(f"ledger version {done.version} has this run's rows already")
+        log.info(
+            "ledger version %(ledger_version)d has this run's rows already",
+            {"ledger_version": done.version},
+        )
         return ledger.head(), done.dates
     delivery = store.delivery(scratch)
     for attempt in tenacity.Retrying(
@@ -347,7 +336,10 @@ def _commit(
                 earlier = map(ledger.commit_of, changes.summary["known_from"])
                 return base, frozenset().union(*(commit.dates for commit in earlier if commit))
             snapshot = ledger.commit(base, changes, run_id=manifest.run_id, now=now)
-    progress(f"ledger version {snapshot.version}: {changes.summary['new_rows']} new rows")
+    log.info(
+        "ledger version %(ledger_version)d: %(new_rows)s new rows",
+        {"ledger_version": snapshot.version, "new_rows": changes.summary["new_rows"]},
+    )
     return snapshot, changes.dates
 
 
@@ -356,7 +348,7 @@ def _computed(
     dates: Collection[date],
     session: Callable[[], "SparkSession"],
     scratch: Path,
-    stages: _Stages,
+    stages: Stages,
     changes: Changes | None = None,
 ) -> Kpis:
     with (

@@ -27,6 +27,7 @@ products.
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -44,9 +45,13 @@ from delivery import identity, leftovers, reader
 from delivery.datasets import DATASETS
 from delivery.leftovers import Leftover
 from delivery.reader import DeliveryError, FileReading, LandedFile
+from delivery.telling import one_line, telling
 from spark_jobs import engine, report
 from spark_jobs.compute import Staged, compute, stage
 from spark_jobs.errors import SettingsError, TransformError
+
+# Not __name__, which is __main__ in the container.
+log = logging.getLogger("spark_jobs.transform")
 
 EXIT_FAILED: Final = 1
 EXIT_NOTHING_TO_DO: Final = 2
@@ -54,39 +59,48 @@ EXIT_NOTHING_TO_DO: Final = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    progress = Console(stderr=True, highlight=False)
+    # What --dry-run shows is for a person.
+    manifest = None if options.dry_run else options.manifest
+    with telling(errors_as="error", manifest=manifest):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         choice = engine.choose(options.engine)
         if choice.note is not None:
-            progress.print(choice.note)
+            log.info(choice.note)
         with tempfile.TemporaryDirectory(prefix="shop-kpis-") as scratch:
             if options.manifest is not None:
-                _transform_run(options, choice, Path(scratch), progress)
+                _transform_run(options, choice, Path(scratch))
             elif options.ledger is not None:
                 _read_ledger(options, choice, Path(scratch))
             else:
-                _transform_folder(options, choice, Path(scratch), progress)
+                _transform_folder(options, choice, Path(scratch))
     except (DeliveryError, SettingsError) as error:
-        progress.print(f"error: {error}", style="red", soft_wrap=True)
-        return EXIT_NOTHING_TO_DO
+        return _failed(error, EXIT_NOTHING_TO_DO)
     except (TransformError, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
-        progress.print(f"error: {error}", style="red", soft_wrap=True)
-        return EXIT_FAILED
+        return _failed(error, EXIT_FAILED)
+    except Exception as error:  # a container's last line must name the cause, whatever it is
+        if options.manifest is None or options.dry_run:
+            raise
+        return _failed(f"{type(error).__name__}: {error}", EXIT_FAILED, crash=error)
     return 0
 
 
-def _transform_folder(
-    options: argparse.Namespace, choice: engine.Choice, scratch: Path, progress: Console
-) -> None:
+def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
+    log.error("%s", one_line(error), exc_info=crash)
+    return code
+
+
+def _transform_folder(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
     files = reader.files_in(options.input)
     size = sum(file.path.stat().st_size for file in files)
     with engine.starting(choice.engine, input_bytes=size) as session:
         readings, left_out, staged = read_and_stage(files, scratch)
         for reading in readings:
             if reading.status == "rejected":
-                progress.print(
-                    f"{reading.file.name}: {reading.reason}: {reading.detail}", soft_wrap=True
-                )
+                log.warning("%s: %s: %s", reading.file.name, reading.reason, reading.detail)
         _insist_on_every_dataset(options.input, readings)
         category, daily = compute(
             session(),
@@ -122,9 +136,7 @@ def _read_ledger(options: argparse.Namespace, choice: engine.Choice, scratch: Pa
     )
 
 
-def _transform_run(
-    options: argparse.Namespace, choice: engine.Choice, scratch: Path, progress: Console
-) -> None:
+def _transform_run(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
     import boto3  # only the pipeline needs it: 0.1 s of every local run
 
     from spark_jobs import run
@@ -133,17 +145,11 @@ def _transform_run(
     store = run.RunStore.open(options.manifest, boto3.client("s3"))
     now = datetime.now(UTC)
     dynamodb = boto3.client("dynamodb")
-
-    def tell(text: str) -> None:
-        progress.print(text, soft_wrap=True)
-
     if options.dry_run:
-        found = run.preview_run(
-            store, dynamodb, tables, choice, now=now, scratch=scratch, progress=tell
-        )
+        found = run.preview_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
         report.show_differences(report.screen(), found)
     else:
-        run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch, progress=tell)
+        run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
 
 
 def read_and_stage(

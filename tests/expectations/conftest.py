@@ -101,7 +101,6 @@ def validate_folder(tmp_path_factory: pytest.TempPathFactory) -> Validate:
             known=known,
             settings=validate.Settings(**kwargs),
             now=NOW,
-            progress=lambda _: None,
             suites=suites,
         )
         stored = json.loads((root / f"runs/{run_id}/verdict.json").read_text())

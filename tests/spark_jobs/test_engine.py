@@ -1,8 +1,11 @@
 """Which engine runs, and that Spark's start really uses what set-up made for it."""
 
+import functools
+import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -84,7 +87,7 @@ def test_spark_maps_its_classes_from_the_archive_that_set_up_made(tmp_path: Path
     assert mapped > 0.7 * len(loaded), f"{mapped} of {len(loaded)} classes are from the archive"
 
 
-LISTENERS = """
+SESSION = """
 import os
 from pathlib import Path
 from spark_jobs import engine
@@ -96,7 +99,10 @@ def sockets():
             if link.is_symlink() and (target := os.readlink(link)).startswith("socket:["):
                 yield target[8:-1]
 
-with engine.session(os.environ["ASKED"], input_bytes=1):
+with engine.session(os.environ["ASKED"], input_bytes=1, run_id="run-7") as spark:
+    if os.environ["ASKED"] == "spark":
+        log4j = spark._jvm.org.apache.logging.log4j
+        log4j.LogManager.getLogger("shop").warn('a "quoted" warning')
     ours = set(sockets())
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/self/net", table).read_text().splitlines()[1:]:
@@ -106,13 +112,14 @@ with engine.session(os.environ["ASKED"], input_bytes=1):
 """
 
 
-@pytest.mark.parametrize("asked", ["spark", "sail"])
-def test_a_session_listens_on_the_loopback_alone(asked: str) -> None:
+@functools.cache
+def session(asked: str) -> subprocess.CompletedProcess[str]:
+    """Open a session of a run in a process of its own, once."""
     if asked == "spark" and jvm.find_java() is None:
         assert not IN_CI, "CI must have Java 17"
         pytest.skip("no Java 17")
     done = subprocess.run(
-        [sys.executable, "-c", LISTENERS],
+        [sys.executable, "-c", SESSION],
         cwd=ROOT,
         env={**os.environ, "ASKED": asked},
         capture_output=True,
@@ -120,6 +127,24 @@ def test_a_session_listens_on_the_loopback_alone(asked: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_jvm_of_a_run_warns_in_json_with_the_runs_id() -> None:
+    [line] = [line for line in session("spark").stderr.splitlines() if "warning" in line]
+    warning = json.loads(line)
+    assert datetime.fromisoformat(warning.pop("time")).utcoffset() == timedelta(0)
+    assert warning == {
+        "level": "WARN",
+        "logger": "shop",
+        "message": 'a "quoted" warning',
+        "run_id": "run-7",
+    }
+
+
+@pytest.mark.parametrize("asked", ["spark", "sail"])
+def test_a_session_listens_on_the_loopback_alone(asked: str) -> None:
+    done = session(asked)
     listening = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("listens")]
     # 127.0.0.1, the same as an IPv6 address, and ::1, in the kernel's byte order.
     loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", f"{'0' * 24}01000000:")

@@ -1,6 +1,7 @@
 """Runs, one after the other, end in the same KPIs as one delivery of everything."""
 
 import csv
+import json
 import multiprocessing
 import os
 import subprocess
@@ -14,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import FileVersion
 from spark_jobs import jvm
+from spark_jobs import transform as cli
 from tests.conftest import IN_CI, write_delivery
 from tests.spark_jobs import shop as shops
 from tests.spark_jobs.deliveries import PRODUCTS, first_delivery, line, order, second_delivery
@@ -69,6 +72,21 @@ def as_in(expected: Mapping[str, Any], items: Mapping[str, Any]) -> dict[str, An
         kind: [{name: item[name] for name in expected[kind][0]} for item in items[kind]]
         for kind in expected
     }
+
+
+def test_a_run_without_a_manifest_fails_in_one_line_that_has_its_id(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://{shop.name}/{RunKeys('r9').manifest}"
+    assert cli.main(["--manifest", uri, "--engine", "sail"]) == 1
+    printed = capsys.readouterr()
+    line = json.loads(printed.err)
+    assert printed.out == ""
+    assert (line["level"], line["run_id"]) == ("ERROR", "r9")
+    assert line["message"].startswith(f"{uri}: ")
+    assert "error" not in line
 
 
 def test_three_real_deliveries_equal_the_oracle_after_each_and_one_of_everything_at_the_end(
