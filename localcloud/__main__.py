@@ -89,7 +89,8 @@ aws sqs receive-message --queue-url {stack.messages_url}
 
 # In any shell: shopkpi status --local
 # The REST API: curl '{api.url}/kpis/daily?from=2025-03-01&to=2025-03-31'
-# Logs: {cloud.home}/server.log, {cloud.home}/api.log and {cloud.home}/tasks/. Ctrl-C ends it.""",
+# Logs: aws logs tail /aws/lambda/ecommerce-kpi-dev-CheckFileThreshold, or {cloud.home}/server.log
+# and api.log. Ctrl-C ends it.""",
         flush=True,
     )
 

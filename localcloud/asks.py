@@ -168,7 +168,7 @@ def log(group: str, action: str) -> Ask:
 def start_of_a_task(container: Mapping[str, Any]) -> Iterator[Ask]:
     """Return what ECS asks on behalf of a task's execution role before the task runs.
 
-    Nothing is pulled and nothing is logged to CloudWatch here, so these are not requests.
+    Nothing is pulled here, and log_groups.py needs no request to keep a line.
     """
     yield Ask.of("ecr:GetAuthorizationToken", "*")
     repository = _arn("ecr", f"repository/ecommerce-{container['name']}")

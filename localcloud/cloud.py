@@ -83,9 +83,10 @@ class LocalCloud:
     def announced(self) -> Iterator[Path]:
         """Leave ``home``/environment while this goes on: for ``source`` and ``shopkpi --local``."""
         path = self.home / "environment"
-        variables = {**self.environment, "LOCALCLOUD_HOME": str(self.home.resolve())}
         path.write_text(
-            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()),
+            "".join(
+                f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()
+            ),
             encoding="utf-8",
         )
         try:

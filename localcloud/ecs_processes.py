@@ -15,9 +15,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import boto3
 import moto.ecs.models as ecs
@@ -43,7 +44,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
-from . import access, asks
+from . import access, asks, log_groups
 from .containers import Containers
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -51,6 +52,8 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_SECONDS: Final = 30.0
 # How long one look at a running task blocks; an abort is noticed at the next look.
 _LOOK_SECONDS: Final = 0.25
+# How long a task that has ended may take to hand over its last lines.
+_LOG_SECONDS: Final = 1.0
 
 _processes: dict[str, "Process"] = {}
 
@@ -88,12 +91,13 @@ def start(
     container: Mapping[str, Any],
     override: Mapping[str, Any],
     task_arn: str,
-    output: IO[bytes],
+    folder: Path,
     containers: Containers | None = None,
 ) -> Process:
     """Start a container definition's image or, without ``containers``, just its command.
 
-    Then ``python`` is the interpreter that runs this server, and the working directory is the
+    Its output is to be read from it; a container's client runs in ``folder``. Without containers
+    ``python`` is the interpreter that runs this server, and the working directory is the
     project's root, as in the images.
     """
     environment = {
@@ -111,9 +115,9 @@ def start(
     process = Process(
         command,
         # podman leaves a file named oom where a container ran out of memory.
-        cwd=PROJECT_ROOT if containers is None else Path(output.name).parent,
+        cwd=PROJECT_ROOT if containers is None else folder,
         env={**os.environ, **environment},
-        stdout=output,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
@@ -150,14 +154,14 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
                 override.get("name"): override
                 for override in self.overrides.get("containerOverrides", [])
             }
-            with (logs / f"{self.id}.log").open("wb") as output:
-                self._process = start(
-                    container,
-                    overrides.get(container["name"], {}),
-                    self.task_arn,
-                    output,
-                    containers,
-                )
+            self._process = start(
+                container,
+                overrides.get(container["name"], {}),
+                self.task_arn,
+                logs,
+                containers,
+            )
+            self._log = _keep_output(self._process, container, self.id, logs / f"{self.id}.log")
             (logs / f"{self.id}.pid").write_text(str(self._process.pid), encoding="ascii")
             _processes[self.task_arn] = self._process
             self._reflect()
@@ -170,6 +174,9 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
             state = "RUNNING" if returncode is None else "STOPPED"
             self.status = self.desired_status = container.last_status = state
             container.exitCode = None if returncode is None else exit_code(returncode)  # type: ignore[assignment]
+            if returncode is not None:
+                # What it has started may hold its output open.
+                self._log.join(_LOG_SECONDS)
             if returncode is not None and not self.stopped_reason:
                 self.stopped_reason = "Essential container in task exited"
 
@@ -188,6 +195,28 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
             self._reflect()
 
     return ProcessTask
+
+
+def _keep_output(
+    process: Process, container: Mapping[str, Any], task_id: str, file: Path
+) -> threading.Thread:
+    """Do what the log driver does: each line into the group's stream, and into a file."""
+    options = container["logConfiguration"]["options"]
+    stream = f"{options['awslogs-stream-prefix']}/{container['name']}/{task_id}"
+
+    def pump() -> None:
+        output = process.stdout
+        if output is None:
+            return
+        with output, file.open("wb", buffering=0) as copy:
+            for line in output:
+                copy.write(line)
+                text = line.decode(errors="replace").rstrip()
+                log_groups.keep(options["awslogs-group"], stream, [(log_groups.now(), text)])
+
+    thread = threading.Thread(target=pump, name=f"log of {task_id}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _with_its_role(task_definition: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from typing import Any, Final
 import boto3
 from moto.awslambda.models import LambdaFunction
 
-from . import access, asks
+from . import access, asks, log_groups
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,10 @@ def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
         invoked_function_arn=function.function_arn,
         aws_request_id=str(uuid.uuid4()),
     )
-    with access.calling_as(str(function.role)):
+    with (
+        log_groups.of_function(function.function_name, context.aws_request_id),
+        access.calling_as(str(function.role)),
+    ):
         return handler(event, context)
 
 

@@ -74,9 +74,19 @@ def serve(
     from moto.core.config import default_user_config
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    from . import access, clock, ecs_processes, events, lambda_functions, moto_gaps, registry
+    from . import (
+        access,
+        clock,
+        ecs_processes,
+        events,
+        lambda_functions,
+        log_groups,
+        moto_gaps,
+        registry,
+    )
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    log_groups.install()
     ecs_processes.install(home, containers)
     lambda_functions.install(home)
     events.install(home)

@@ -312,15 +312,19 @@ def _logs(
         list[str] | None,
         typer.Option(metavar="SOURCE", help=f"{', '.join(log_lines.SOURCES)}; may be repeated."),
     ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help=f"At least {', '.join(log_lines.LEVELS[1:])}."),
+    ] = None,
 ) -> None:
     """Everything that a run has logged.
 
-    Functions, containers and the state machine, by time: from CloudWatch Logs, or from the
-    files of a localcloud on this machine.
+    Functions, containers and the state machine, by time: from CloudWatch Logs and the
+    execution's history.
     """
-    sources = log_lines.parse_sources(only)
+    sources, least = log_lines.parse_sources(only), log_lines.parse_level(level)
     with at.screen.busy("reading the logs"):
-        found = log_lines.collect(at.pipeline, run, sources)
+        found = log_lines.collect(at.pipeline, run, sources, least)
     at.screen.show(found, *(() if at.screen.as_json else log_lines.draw(found)))
 
 

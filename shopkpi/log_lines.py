@@ -1,15 +1,13 @@
 """Everything that one run has logged, by time: functions, containers, the state machine.
 
-In AWS the lines lie in CloudWatch Logs: a function's name the run, a container's are a stream
-named by its task, which the execution's history knows. Of a localcloud on this machine they are
-files. Lines of JSON have their time and level in them.
+They lie in CloudWatch Logs: a function's name the run, a container's are a stream named by its
+task, which the execution's history knows. Lines of JSON have their time and level in them.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chalice_app.chalicelib.causes import readable
@@ -22,8 +20,14 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 SOURCES: Final = ("machine", "lambda", "validator", "transformer")
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+# What Python and Java also call them.
+_SAME_LEVEL: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
 # The states whose tasks are containers, as statemachine.asl.json has them.
 _CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
+_BIG_BATCH: Final = "TransformBigBatch"
+# What infra/template.yaml calls the streams of both containers.
+_STREAM_PREFIX: Final = "run"
 # A run is claimed just before it starts and settled just after it has ended.
 _MARGIN: Final = timedelta(minutes=5)
 
@@ -58,8 +62,18 @@ def parse_sources(given: Iterable[str] | None) -> tuple[str, ...]:
     return names
 
 
-def collect(pipeline: "Pipeline", run_id: str, sources: Iterable[str]) -> list[Line]:
-    """Return the run's lines, oldest first.
+def parse_level(given: str | None) -> str:
+    """Raise UsageError for what is no level; without any, all of them are meant."""
+    level = (given or LEVELS[0]).upper()
+    if level not in LEVELS:
+        raise UsageError(f"--level {given}: there are {', '.join(LEVELS)}")
+    return level
+
+
+def collect(
+    pipeline: "Pipeline", run_id: str, sources: Iterable[str], level: str = LEVELS[0]
+) -> list[Line]:
+    """Return the run's lines of that level and above, oldest first.
 
     Raises NotFoundError for a run that is not there, or whose history AWS has forgotten.
     """
@@ -86,7 +100,10 @@ def collect(pipeline: "Pipeline", run_id: str, sources: Iterable[str]) -> list[L
     for task in _tasks(events):
         if task.container in wanted:
             found += _of_task(pipeline, task)
-    return sorted(found, key=lambda line: line.at)
+    if "transformer" in wanted:
+        found += _of_big_batch(events)
+    enough = LEVELS[LEVELS.index(level) :]
+    return sorted((line for line in found if line.level in enough), key=lambda line: line.at)
 
 
 def _of_machine(events: Iterable[Any]) -> Iterator[Line]:
@@ -145,38 +162,42 @@ def _tasks(events: Iterable[Any]) -> Iterator[Task]:
 def _of_functions(
     pipeline: "Pipeline", run_id: str, start: datetime, end: datetime
 ) -> Iterator[Line]:
-    home = pipeline.place.home
-    if home is not None:
-        for text in _file_lines(home / "server.err"):
-            if run_id in text and (line := _parsed(text, "lambda", "", None)) is not None:
-                yield line
-        return
     for function in FUNCTIONS:
         group = f"/aws/lambda/{pipeline.function_name(function)}"
         for event in _filtered(pipeline, group, start, end, filterPattern=f'"{run_id}"'):
             at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-            if (line := _parsed(event["message"], "lambda", function, at)) is not None:
-                yield line
+            yield _parsed(event["message"], "lambda", function, at)
 
 
 def _of_task(pipeline: "Pipeline", task: Task) -> Iterator[Line]:
-    home = pipeline.place.home
-    if home is not None:
-        # A line without a time of its own is of the task's: its start, in the order of the file.
-        for text in _file_lines(home / "tasks" / f"{task.task_id}.log"):
-            line = _parsed(text, task.container, task.task_id, task.started_at)
-            if line is not None:
-                yield line
-        return
     group = f"/{APP_NAME}/{pipeline.stage}/{task.container}"
-    stream = f"{task.container}/{task.container}/{task.task_id}"
+    stream = f"{_STREAM_PREFIX}/{task.container}/{task.task_id}"
     end = (task.ended_at or pipeline.now()) + _MARGIN
     for event in _filtered(
         pipeline, group, task.started_at - _MARGIN, end, logStreamNames=[stream]
     ):
         at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-        if (line := _parsed(event["message"], task.container, task.task_id, at)) is not None:
-            yield line
+        yield _parsed(event["message"], task.container, task.task_id, at)
+
+
+def _of_big_batch(events: Iterable[Any]) -> Iterator[Line]:
+    """Say where the lines of jobs on EMR Serverless lie: it keeps them itself, for 30 days."""
+    state = ""
+    for event in events:
+        if "stateEnteredEventDetails" in event:
+            state = event["stateEnteredEventDetails"]["name"]
+        elif event["type"] == "TaskSubmitted" and state == _BIG_BATCH:
+            job = json.loads(event["taskSubmittedEventDetails"].get("output") or "{}")
+            yield Line(
+                at=event["timestamp"].astimezone(UTC),
+                source="transformer",
+                name=job["JobRunId"],
+                level="INFO",
+                message="EMR Serverless keeps this job's lines: aws emr-serverless"
+                f" get-dashboard-for-job-run --application-id {job['ApplicationId']}"
+                f" --job-run-id {job['JobRunId']}",
+                fields={},
+            )
 
 
 def _filtered(
@@ -196,32 +217,27 @@ def _filtered(
         return
 
 
-def _file_lines(path: Path) -> Iterator[str]:
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file
-
-
-def _parsed(text: str, source: str, name: str, at: datetime | None) -> Line | None:
-    """Return a line; one of JSON says its own time, another has ``at`` or is nobody's."""
+def _parsed(text: str, source: str, name: str, at: datetime) -> Line:
+    """Return a line; one of JSON says its own time, another has ``at``."""
     text = text.rstrip()
     try:
-        document = json.loads(text)
-        fields = dict(document)
+        fields = dict(json.loads(text))
         own = datetime.fromisoformat(fields.pop("time")).astimezone(UTC)
-        return Line(
-            at=own,
-            source=source,
-            name=name or str(fields.get("logger", "")),
-            level=str(fields.pop("level", "INFO")),
-            message=str(fields.pop("message", "")),
-            fields=fields,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError):
-        if at is None or not text:
-            return None
-    level = "ERROR" if text.startswith(("error", "Traceback")) or "Error:" in text else "INFO"
-    return Line(at=at, source=source, name=name, level=level, message=text, fields={})
+    except (KeyError, TypeError, ValueError):
+        failed = text.startswith(("error", "[ERROR]", "Traceback")) or "Error:" in text
+        level = "ERROR" if failed else "INFO"
+        return Line(at=at, source=source, name=name, level=level, message=text, fields={})
+    # What a metric is, is for CloudWatch; its value is a field like others.
+    fields.pop("_aws", None)
+    level = str(fields.pop("level", "INFO"))
+    return Line(
+        at=own,
+        source=source,
+        name=name,
+        level=_SAME_LEVEL.get(level, level),
+        message=str(fields.pop("message", "")),
+        fields=fields,
+    )
 
 
 def draw(lines: Iterable[Line]) -> Iterator[Any]:
@@ -232,7 +248,7 @@ def draw(lines: Iterable[Line]) -> Iterator[Any]:
         fields = " ".join(
             f"{name}={readable(str(value)) if name == 'cause' else value}"
             for name, value in line.fields.items()
-            if name not in {"logger", "run_id"} and value not in {None, ""}
+            if name not in {"logger", "run_id"} and value not in (None, "", {})
         )
         # A task's id says nothing on a screen, its lines follow each other.
         name = "" if line.source in _CONTAINERS.values() else f"{line.name[:24]:<25}"

@@ -64,17 +64,13 @@ FUNCTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to look, as it was typed. ``environment`` is the shell's, or localcloud's own.
-
-    ``home`` is the folder of a localcloud on this machine, where its logs lie.
-    """
+    """Where to look, as it was typed. ``environment`` is the shell's, or localcloud's own."""
 
     stage: str
     chosen_stage: bool
     profile: str | None
     region: str | None
     environment: Mapping[str, str]
-    home: Path | None
     local: bool
 
     @classmethod
@@ -94,19 +90,16 @@ class Place:
             raise UsageError(
                 f"--stage {named}: a stage is lower-case letters, digits and dashes, such as dev"
             )
-        home = environment.get("LOCALCLOUD_HOME")
         if local:
             if profile:
                 raise UsageError("--local has its own credentials: leave --profile out")
-            file = _environment_file(folder)
-            environment, home = _exports(file), str(file.parent)
+            environment = _exports(_environment_file(folder))
         return cls(
             stage=named,
             chosen_stage=stage is not None,
             profile=profile,
             region=region,
             environment=environment,
-            home=Path(home) if home else None,
             local=local,
         )
 

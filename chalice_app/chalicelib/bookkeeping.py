@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, cast, get_args
 
-from . import lineage
+from . import lineage, metrics
 from .documents import Documents
 from .executions import Execution, Executions
 from .landing import RunKeys
@@ -85,7 +85,10 @@ class Bookkeeping:
 
     def _write(self, run: Run, *, final: bool) -> None:
         with _without_failing(run.run_id):
-            self._records.write(record(run, self._settings), final=final)
+            item = record(run, self._settings)
+            if self._records.write(item, final=final) and final:
+                # The end may be heard of twice; a sum must have it once.
+                log.info("run measured", extra=metrics.of_run(item, stage=self._settings.stage))
         with _without_failing(run.run_id):
             event = lineage.event(run, self._settings)
             key = RunKeys(run.run_id).lineage("start" if event["eventType"] == "START" else "end")

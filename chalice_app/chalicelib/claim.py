@@ -27,6 +27,12 @@ class Claim:
 
         Raises ClaimError when the wait is over and there is nothing to claim.
         """
+        answer = self._recount(request)
+        counted = {name: answer[name] for name in ("met", *Counts().as_input())}
+        log.info("counted", extra={"run_id": request.run_id, **counted})
+        return answer
+
+    def _recount(self, request: Request) -> dict[str, Any]:
         now = self._at.clock()
         over = now >= request.started_at + self._at.settings.force_after
         if self._at.lock.ensure(request.run_id, now) is None:

@@ -81,12 +81,12 @@ class Incoming:
     def _versions(self) -> Iterator[Any]:
         return object_versions(self._s3, self._settings.bucket, self._settings.prefix)
 
-    def move(self, moves: Iterable[tuple[FileVersion, str]]) -> int:
+    def move(self, run_id: str, moves: Iterable[tuple[FileVersion, str]]) -> int:
         """Move each version to its key; return how many there were. Repeating it is harmless."""
         with ThreadPoolExecutor(_MOVES_AT_ONCE) as pool:
-            return sum(pool.map(lambda move: self._move(*move), moves))
+            return sum(pool.map(lambda move: self._move(run_id, *move), moves))
 
-    def _move(self, file: FileVersion, to: str) -> bool:
+    def _move(self, run_id: str, file: FileVersion, to: str) -> bool:
         try:
             self._copy(file, to)
         except ClientError as error:
@@ -98,7 +98,9 @@ class Incoming:
                     "restore the object from its backup, then start the pipeline again"
                 ) from error
             return False
-        self._delete(file)
+        if not self._delete(file):
+            fields = {"run_id": run_id, "key": file.key}
+            log.warning("overwritten while it was moved, stays", extra=fields)
         return True
 
     def _copy(self, file: FileVersion, to: str) -> None:
@@ -115,17 +117,19 @@ class Incoming:
                 CopySourceIfMatch=file.etag,
             )
 
-    def _delete(self, file: FileVersion) -> None:
+    def _delete(self, file: FileVersion) -> bool:
+        """Delete a version; say whether it was still the one that lay there."""
         bucket = self._settings.bucket
         if file.version_id:
             self._s3.delete_object(Bucket=bucket, Key=file.key, VersionId=file.version_id)
-            return
+            return True
         try:
             self._s3.delete_object(Bucket=bucket, Key=file.key, IfMatch=f'"{file.etag}"')
         except ClientError as error:
             if error_code(error) not in _NOT_THERE:
                 raise
-            log.warning("overwritten while it was moved, stays", extra={"key": file.key})
+            return False
+        return True
 
     def _exists(self, key: str) -> bool:
         try:

@@ -24,6 +24,8 @@ End = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 State = Literal["RUNNING"] | End
 
 BY_MONTH: Final = "by_month"
+# An attribute of an item whose run's end Step Functions itself has told.
+_FINAL: Final = "final"
 # An item may hold 400 KB. ECS puts a whole task description into a cause; a recompute may be
 # asked for any dates; a batch may be 500 bad files.
 _MAX_CAUSE: Final = 2000
@@ -197,23 +199,28 @@ class RunRecords:
         self._table = table
 
     def write(self, item: RunRecord, *, final: bool) -> bool:
-        """Write a run's record; False if a run that has ended stands there.
+        """Write a run's record; say whether that is news.
 
-        ``final``: Step Functions itself says how the run has ended, which nothing contradicts.
+        ``final``: Step Functions itself says how the run has ended, which nothing contradicts. It
+        is news once, however often it is said and by how many at a time. Else a record of a run
+        that has ended stays as it is.
         """
-        condition: dict[str, Any] = {}
-        if not final:
-            condition = {
-                "ConditionExpression": "attribute_not_exists(run_id) OR #state = :running",
-                "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": {":running": {"S": "RUNNING"}},
-            }
         serialise = TypeSerializer().serialize
+        values = {name: serialise(value) for name, value in item.items()}
+        if final:
+            before = self._dynamodb.put_item(
+                TableName=self._table,
+                Item={**values, _FINAL: {"BOOL": True}},
+                ReturnValues="ALL_OLD",
+            )
+            return _FINAL not in before.get("Attributes", {})
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item={name: serialise(value) for name, value in item.items()},
-                **condition,
+                Item=values,
+                ConditionExpression="attribute_not_exists(run_id) OR #state = :running",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":running": {"S": "RUNNING"}},
             )
         except ClientError as error:
             if error_code(error) == "ConditionalCheckFailedException":
@@ -265,7 +272,9 @@ class RunRecords:
 
 def _parsed(item: Mapping[str, Any]) -> RunRecord:
     deserialise = TypeDeserializer().deserialize
-    parsed: RunRecord = {name: deserialise(value) for name, value in item.items()}  # type: ignore[assignment]
+    parsed: RunRecord = {  # type: ignore[assignment]
+        name: deserialise(value) for name, value in item.items() if name != _FINAL
+    }
     return parsed
 
 

@@ -32,9 +32,12 @@ class Settlement:
         manifest, verdict = self._manifest(run_id), self._verdict(run_id)
         done = verdict["outcome"] == "all_rejected"
         moved = self._at.incoming.move(
-            (file, to)
-            for file, to in self._destinations(manifest, verdict)
-            if done or to.startswith("quarantine/")
+            run_id,
+            (
+                (file, to)
+                for file, to in self._destinations(manifest, verdict)
+                if done or to.startswith("quarantine/")
+            ),
         )
         log.info(
             "verdict read",
@@ -68,7 +71,8 @@ class Settlement:
         if left:
             self._at.documents.keep_manifest(manifest)
         moved = self._at.incoming.move(
-            (file, to) for file, to in self._destinations(manifest, verdict) if file in left
+            manifest.run_id,
+            ((file, to) for file, to in self._destinations(manifest, verdict) if file in left),
         )
         if any(
             file["dataset"] == "products" and file["status"] == "accepted"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from . import metrics
 from .deployment import Deployment
 from .documents import Documents
 from .incoming import Listing
@@ -206,9 +207,8 @@ class Trigger:
             )
         now = self._at.clock()
         if listing.files:
-            oldest = now - min(file.landed_at for file in listing.files)
-            # The alarm on the oldest file is set off by this line (infra/template.yaml).
-            log.info("files waiting", extra={"oldest_seconds": round(oldest.total_seconds())})
+            waiting_now = metrics.of_waiting(listing.files, now, stage=self._at.settings.stage)
+            log.info("files waiting", extra=waiting_now)
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
         decision = decide(

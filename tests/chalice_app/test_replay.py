@@ -99,7 +99,9 @@ def test_a_run_that_died_while_its_files_were_moved_is_replayed_whole(pipeline) 
     pipeline.upload_batch()
     first = pipeline.trigger.check().run_id
     files = pipeline.manifest(first).files
-    pipeline.incoming.move((file, RunKeys(first).processed(file.name)) for file in files[:3])
+    pipeline.incoming.move(
+        first, ((file, RunKeys(first).processed(file.name)) for file in files[:3])
+    )
     # A file is copied, then deleted: this one was to be deleted next.
     pipeline.s3.copy_object(
         Bucket=pipeline.settings.bucket,

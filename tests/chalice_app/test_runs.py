@@ -17,7 +17,7 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.serde import Serde
 
-from chalice_app.chalicelib import lineage, runs
+from chalice_app.chalicelib import lineage, metrics, runs
 from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import Manifest
 from chalice_app.chalicelib.settings import Settings
@@ -225,6 +225,37 @@ def test_the_end_of_a_run_whose_event_was_lost_is_recorded_by_the_schedule(pipel
     pipeline.die(run_id)
     pipeline.trigger.tick()
     assert pipeline.records.get(run_id)["state"] == "ABORTED"
+
+
+def test_a_run_is_measured_once_however_often_its_end_is_heard(
+    pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = claimed(pipeline)
+    pipeline.write_verdict(
+        run_id, totals={"accepted_rows": 40, "held_rows": 1}, orders_3="rejected"
+    )
+    with caplog.at_level(logging.INFO):
+        pipeline.settlement.finish(run_id)
+        assert measured(caplog) == []
+        pipeline.die(run_id)
+        for _ in range(2):
+            pipeline.trigger.execution_ended(run_id, "ABORTED")
+        pipeline.trigger.tick()
+    [line] = measured(caplog)
+    assert (line.run_id, line.state, line.Stage) == (run_id, "ABORTED", "dev")
+    assert (line.RowsAccepted, line.RowsHeld, line.Files, line.FilesRejected) == (40, 1, 11, 1)
+    # What its verdict and its transformer have not said is no zero.
+    [directive] = line._aws["CloudWatchMetrics"]
+    names = {metric["Name"] for metric in directive["Metrics"]}
+    assert set(metrics.OF_A_RUN) - names == {
+        *("RowsQuarantined", "ItemsWritten", "ItemsDeleted"),
+        *("ValidateSeconds", "TransformSeconds"),
+    }
+    assert "final" not in pipeline.records.get(run_id)
+
+
+def measured(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.message == "run measured"]
 
 
 def test_a_record_that_cannot_be_written_stops_neither_the_run_nor_its_lineage(

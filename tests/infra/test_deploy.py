@@ -82,7 +82,6 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
         "BucketPolicy",
         "TopicPolicy",
         "DeadLettersPolicy",
-        "OldestFileAge",
         "FailedRuns",
         "OldestFile",
         "NoRun",

@@ -133,7 +133,7 @@ def ended(shop: Shop) -> list[Any]:
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell without AWS: no variables, no files of credentials, no metadata to ask."""
-    ours = ("AWS_", "LOCALCLOUD_", "SHOPKPI_", "S3_BUCKET", "STEP_FUNCTION_ARN")
+    ours = ("AWS_", "SHOPKPI_", "S3_BUCKET", "STEP_FUNCTION_ARN")
     for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,0 +1,117 @@
+"""CloudWatch Logs: what functions and containers write lies in the groups and streams of AWS.
+
+moto keeps log events and reads nothing in them. Here lines in the embedded metric format become
+metrics, as in AWS.
+"""
+
+import functools
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+import boto3
+from moto.logs.models import logs_backends
+
+from .asks import ACCOUNT
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+# A line and when it was written, in milliseconds of the epoch.
+Written = tuple[int, str]
+
+
+def install() -> None:
+    """Let this process keep what functions write to standard error; all of it goes there too."""
+    sys.stderr = _StandardError(sys.stderr)
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def keep(group: str, stream: str, lines: Iterable[Written]) -> None:
+    """Put lines into a stream, oldest first, and their metrics into CloudWatch.
+
+    A group that nobody has made keeps nothing: who writes here may make none.
+    """
+    backend = logs_backends[ACCOUNT][os.environ["AWS_REGION"]]
+    events = [{"timestamp": at, "message": text} for at, text in lines if text]
+    if not events or group not in backend.groups:
+        return
+    backend.ensure_log_stream(group, stream)
+    backend.put_log_events(group, stream, events)
+    for event in events:
+        for namespace, metrics in embedded_metrics(str(event["message"])):
+            _cloudwatch().put_metric_data(Namespace=namespace, MetricData=metrics)
+
+
+def embedded_metrics(line: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each namespace of a line in the embedded metric format, and what it puts there."""
+    try:
+        root = json.loads(line)
+        metadata = root["_aws"]
+    except (KeyError, TypeError, ValueError):
+        return  # most lines are none
+    for directive in metadata["CloudWatchMetrics"]:
+        yield (
+            directive["Namespace"],
+            [
+                {
+                    "MetricName": metric["Name"],
+                    "Unit": metric.get("Unit", "None"),
+                    "Value": root[metric["Name"]],
+                    "Timestamp": datetime.fromtimestamp(metadata["Timestamp"] / 1000, UTC),
+                    "Dimensions": [{"Name": name, "Value": root[name]} for name in dimensions],
+                }
+                for dimensions in directive["Dimensions"]
+                for metric in directive["Metrics"]
+            ],
+        )
+
+
+@contextmanager
+def of_function(name: str, request_id: str) -> Iterator[None]:
+    """Keep what a function writes meanwhile, and its error, in its group."""
+    written: list[Written] = []
+    token = _written.set(written)
+    try:
+        yield
+    except Exception as error:
+        written.append((now(), f"[ERROR] {type(error).__name__}: {error}"))
+        raise
+    finally:
+        _written.reset(token)
+        stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{request_id.replace('-', '')}"
+        keep(f"/aws/lambda/{name}", stream, written)
+
+
+_written: ContextVar[list[Written] | None] = ContextVar("written", default=None)
+
+
+class _StandardError(io.TextIOBase):
+    def __init__(self, real: TextIO) -> None:
+        self._real = real
+
+    def write(self, text: str) -> int:
+        written = _written.get()
+        if written is not None:
+            at = now()
+            written.extend((at, line) for line in text.splitlines())
+        return self._real.write(text)
+
+    def flush(self) -> None:
+        self._real.flush()
+
+
+@functools.cache
+def _cloudwatch() -> "CloudWatchClient":
+    # Not the default session, which calls with the role of whoever runs.
+    return boto3.Session().client("cloudwatch")
