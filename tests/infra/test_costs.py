@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from chalice_app.chalicelib import metrics
 from chalice_app.chalicelib.costs import PriceTable
 from infra.template import PROJECT_ROOT
 
@@ -18,7 +19,7 @@ def section(title: str) -> str:
     return TEXT.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize(("title", "rows"), [("One run", 10), ("One month", 11)])
+@pytest.mark.parametrize(("title", "rows"), [("One run", 10), ("One month", 12)])
 def test_every_row_is_quantity_times_price_and_the_sum_is_their_sum(title: str, rows: int) -> None:
     found = ROW.findall(section(title))
     assert len(found) == rows
@@ -32,6 +33,23 @@ def test_every_row_is_quantity_times_price_and_the_sum_is_their_sum(title: str, 
 def test_a_month_has_the_price_of_a_run() -> None:
     [total] = SUM.findall(section("One run"))
     assert f"| runs | 120 | {total} |" in section("One month")
+
+
+def test_a_month_has_as_many_metrics_as_are_written() -> None:
+    rows = re.findall(
+        rf"^\| own metrics of [a-z ]+: (\d+) in (\d+) of 720 hours \| ({NUMBER}) \| ({NUMBER}) ",
+        section("One month"),
+        re.MULTILINE,
+    )
+    assert [int(number) for number, *_ in rows] == [
+        len(metrics.OF_A_RUN),
+        len(metrics.WAITING),
+    ]
+    for number, hours, quantity, _ in rows:
+        exact = Decimal(number) * Decimal(hours) / 720
+        assert exact.quantize(Decimal(quantity)) == Decimal(quantity)
+    always = (len(metrics.OF_A_RUN) + len(metrics.WAITING)) * Decimal(rows[0][3])
+    assert f"the two rows\nare {always}." in section("One month")
 
 
 def test_the_prices_are_those_of_the_run_records() -> None:

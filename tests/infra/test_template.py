@@ -9,9 +9,11 @@ import pytest
 import yaml
 from cfnlint.decode import cfn_yaml
 
+from chalice_app.chalicelib import metrics
 from chalice_app.chalicelib.settings import WARNINGS, Settings
 from expectations import data_docs
 from infra import functions, template
+from shopkpi import log_lines
 
 TEMPLATE = template.load()
 RESOURCES = TEMPLATE["Resources"]
@@ -169,6 +171,60 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
     assert len(alarms) == 5
     assert linked == named == sections
     assert all(alarm["AlarmActions"] == [{"Ref": "Topic"}] for alarm in alarms)
+
+
+def own_metrics_shown() -> list[tuple[str, list[str]]]:
+    """Return each metric of the pipeline's own in the dashboard: its name and dimensions."""
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    found = []
+    for widget in body["widgets"]:
+        before: list[str] = []
+        for metric in widget["properties"].get("metrics", []):
+            row = [part for part in metric if isinstance(part, str)]
+            if row[0] != "...":
+                before = [
+                    earlier if part == "." else part
+                    for part, earlier in zip(row, [*before, *row], strict=False)
+                ]
+                if before[0] == metrics.NAMESPACE:
+                    found.append((before[1], before[2:]))
+    return found
+
+
+def test_every_metric_that_is_written_is_shown_and_no_other() -> None:
+    shown = own_metrics_shown()
+    assert sorted(name for name, _ in shown) == sorted(metrics.WAITING | metrics.OF_A_RUN)
+    assert {tuple(dimensions) for _, dimensions in shown} == {("Stage", "${Stage}")}
+
+
+def test_every_metric_stands_in_the_documentation_with_its_unit() -> None:
+    table = re.findall(
+        r"^\| ([A-Z]\w+) \| (Count|Seconds|None) \|",
+        (DOCS / "observability.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert table == list((metrics.WAITING | metrics.OF_A_RUN).items())
+
+
+def test_alarms_watch_metrics_that_are_written() -> None:
+    alarms = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = [
+        query["MetricStat"]["Metric"]
+        for alarm in alarms
+        for query in alarm.get("Metrics", [])
+        if "MetricStat" in query
+    ]
+    own = [metric for metric in watched if metric["Namespace"] == metrics.NAMESPACE]
+    assert [(metric["MetricName"], metric["Dimensions"]) for metric in own] == [
+        ("OldestFileSeconds", [{"Name": "Stage", "Value": {"Ref": "Stage"}}])
+    ]
+    assert "OldestFileSeconds" in metrics.WAITING
+
+
+def test_containers_log_where_the_operators_command_looks() -> None:
+    for task in ("ValidatorTask", "TransformerTask"):
+        options = container(task)["LogConfiguration"]["Options"]
+        assert options["awslogs-stream-prefix"] == log_lines._STREAM_PREFIX
 
 
 def test_every_parameter_stands_in_the_deployment_guide() -> None:
