@@ -176,7 +176,6 @@ def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
         known=None,
         settings=validate.Settings(),
         now=NOW,
-        progress=lambda _: None,
         suites=validate.SUITES,
     )
     claimed = tuple(

@@ -159,7 +159,9 @@ def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
 
 def test_the_functions_can_be_packaged_for_terraform(tmp_path: Path) -> None:
     app, package = tmp_path / "app", tmp_path / "package"
-    outputs = dict.fromkeys(functions.ENVIRONMENT.values(), "1024/2048")
+    outputs = dict.fromkeys(functions.ENVIRONMENT.values(), "none")
+    outputs |= {"ValidatorTaskSize": "1024/2048", "TransformerTaskSize": "1024/4096"}
+    outputs |= {"MinHistoryWeeks": "4", "DayCompleteHour": "6"}
     outputs["StateMachineArn"] = "arn:aws:states:eu-north-1:123456789012:stateMachine:M"
     outputs["RoleOfFinishRun"] = "arn:aws:iam::123456789012:role/finish"
     functions.write_app(app, stage="dev", outputs=outputs, variables={})

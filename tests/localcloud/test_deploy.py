@@ -31,10 +31,12 @@ def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
             "CheckFileThreshold",
             "CheckOnObjectCreated",
             "CheckOnSchedule",
+            "CheckYesterday",
             "OnExecutionEnded",
             "RecountFiles",
             "ReadVerdict",
             "FinishRun",
+            "DescribeRun",
         )
     }
     assert "ecommerce-kpi-dev" in functions, "the REST API's function has no name of its own"
@@ -55,10 +57,11 @@ def test_uploads_of_csv_files_and_nothing_else_call_the_function(aws) -> None:
     assert rules == {"prefix": "incoming/", "suffix": ".csv"}
 
 
-def test_the_schedule_is_five_minutes(aws) -> None:
+def test_the_schedules_are_every_five_minutes_and_every_day_at_six(aws) -> None:
     rules = aws.session.client("events").list_rules()["Rules"]
     assert [rule["ScheduleExpression"] for rule in rules if "ScheduleExpression" in rule] == [
-        "rate(5 minutes)"
+        "rate(5 minutes)",
+        "cron(0 6 * * ? *)",
     ]
 
 
@@ -106,7 +109,7 @@ def test_handlers_are_two_to_five_lines_and_decide_nothing() -> None:
     handlers = [
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list
     ]
-    assert len(handlers) == 7 + 7
+    assert len(handlers) == 9 + 7
     for handler in handlers:
         assert len(handler.body) == 1, handler.name
         assert isinstance(handler.body[0], ast.Return), handler.name
