@@ -29,9 +29,9 @@ import duckdb
 from chalice_app.chalicelib.landing import RunKeys
 from chalice_app.chalicelib.manifest import ManifestError
 from delivery import reader
+from delivery.container_log import Stages, container_log, one_line
 from delivery.datasets import DATASETS
 from delivery.reader import DeliveryError, FileReading, LandedFile
-from delivery.telling import Stages, one_line, telling
 
 from . import data_docs, judgement, quality_history, quarantine, storage, summary, verdict
 from .rules import SUITES, SuiteError
@@ -300,7 +300,7 @@ def main(
 ) -> int:
     """Run the command line and return its exit code."""
     arguments = _arguments(argv)
-    with telling(errors_as="validate", manifest=arguments.manifest):
+    with container_log(errors_as="validate", manifest=arguments.manifest):
         return _run(arguments, clock())
 
 

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from chalice_app.chalicelib.landing import DatasetName, RunKeys
 from chalice_app.chalicelib.manifest import Manifest, ManifestError
 from dashboard import publishing as dashboard
-from delivery.telling import Stages
+from delivery.container_log import Stages
 
 from . import engine
 from .compute import Kpis, compute, stage

@@ -42,10 +42,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from delivery import identity, leftovers, reader
+from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
 from delivery.leftovers import Leftover
 from delivery.reader import DeliveryError, FileReading, LandedFile
-from delivery.telling import one_line, telling
 from spark_jobs import engine, report
 from spark_jobs.compute import Staged, compute, stage
 from spark_jobs.errors import SettingsError, TransformError
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # What --dry-run shows is for a person.
     manifest = None if options.dry_run else options.manifest
-    with telling(errors_as="error", manifest=manifest):
+    with container_log(errors_as="error", manifest=manifest):
         return _run(options)
 
 

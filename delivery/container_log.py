@@ -19,7 +19,7 @@ _OURS: Final = ("dashboard", "delivery", "expectations", "spark_jobs")
 
 
 @contextmanager
-def telling(*, errors_as: str, manifest: str | None = None) -> Iterator[None]:
+def container_log(*, errors_as: str, manifest: str | None = None) -> Iterator[None]:
     """Send to standard error what is logged meanwhile.
 
     With a run's ``manifest`` as JSON lines that have its run_id, Python's warnings among them.
