@@ -1,4 +1,4 @@
-"""A run's record and its lineage events, written as it is claimed and as it ends.
+"""A run's record, written as the run claims its files and as it ends.
 
 Nothing here may fail a run: its files, its KPIs and its lock are right whatever becomes of its
 record, and the schedule writes records that are missing their end.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, cast, get_args
 
-from . import lineage, metrics
+from . import metrics
 from .documents import Documents
 from .executions import Execution, Executions
 from .landing import RunKeys
@@ -89,13 +89,6 @@ class Bookkeeping:
             if self._records.write(item, final=final) and final:
                 # The end may be heard of twice; a sum must have it once.
                 log.info("run measured", extra=metrics.of_run(item, stage=self._settings.stage))
-        with _without_failing(run.run_id):
-            event = lineage.event(run, self._settings)
-            key = RunKeys(run.run_id).lineage("start" if event["eventType"] == "START" else "end")
-            if final:
-                self._documents.write(key, event)
-            else:
-                self._documents.create(key, event)
 
 
 @contextmanager

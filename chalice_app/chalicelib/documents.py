@@ -50,10 +50,6 @@ class Documents:
     def write(self, key: str, document: Any) -> None:
         self._write(key, json.dumps(document), only_new=False)
 
-    def create(self, key: str, document: Any) -> bool:
-        """Write it unless it exists; False if it does."""
-        return self._write(key, json.dumps(document), only_new=True)
-
     def delete(self, key: str) -> None:
         self._s3.delete_object(Bucket=self._bucket, Key=key)
 

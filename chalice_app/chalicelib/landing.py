@@ -81,10 +81,6 @@ class RunKeys:
         """A copy of the manifest beside the processed files, which are kept longer than runs/."""
         return self.processed("manifest.json")
 
-    def lineage(self, moment: Literal["start", "end"]) -> str:
-        """An OpenLineage run event."""
-        return f"runs/{self.run_id}/openlineage/{moment}.json"
-
 
 # Written when a run has accepted a products file; from then on a batch may start
 # without one.

@@ -1,32 +1,17 @@
-"""A run's record and its lineage: when they are written, what they say, what they survive."""
+"""A run's record: when it is written, what it says, what it survives."""
 
 import json
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunState
-from openlineage.client.facet_v2 import (
-    error_message_run,
-    job_type_job,
-    output_statistics_output_dataset,
-    set_producer,
-    tags_run,
-)
-from openlineage.client.serde import Serde
 
-from chalice_app.chalicelib import lineage, metrics, runs
+from chalice_app.chalicelib import metrics, runs
 from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import Manifest
-from chalice_app.chalicelib.settings import Settings
 from chalice_app.chalicelib.timeline import Attempt, Timeline
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SETTINGS = Settings(
-    bucket="shop", state_machine_arn="arn:aws:states:eu-north-1:123456789012:stateMachine:Machine"
-)
 PUBLISHED = {
     "task": "process",
     "engine": "sail",
@@ -47,13 +32,6 @@ def publish(pipeline, run_id: str) -> None:
         Key=RunKeys(run_id).published,
         Body=json.dumps({"run_id": run_id, **PUBLISHED}).encode(),
     )
-
-
-def event(pipeline, run_id: str, moment: str) -> dict:
-    body = pipeline.s3.get_object(
-        Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).lineage(moment)
-    )["Body"].read()
-    return json.loads(body)
 
 
 def claimed(pipeline) -> str:
@@ -80,7 +58,6 @@ def test_a_run_is_running_in_its_record_as_soon_as_it_has_its_files(pipeline) ->
         "files": 11,
         "bytes": 11,
     }
-    assert event(pipeline, run_id, "start")["eventType"] == "START"
 
 
 def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
@@ -169,7 +146,6 @@ def test_a_failed_run_keeps_the_beginning_of_its_cause(pipeline) -> None:
     record = pipeline.records.get(run_id)
     assert record["state"] == "FAILED"
     assert record["cause"] == "TransformFiles: " + "x" * 1984
-    assert event(pipeline, run_id, "end")["eventType"] == "FAIL"
 
 
 def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> None:
@@ -180,7 +156,6 @@ def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> 
     record = pipeline.records.get("by-hand")
     assert (record["state"], record["cause"]) == ("FAILED", "ClaimError: nothing to process")
     assert "files" not in record
-    assert event(pipeline, "by-hand", "end")["inputs"] == []
 
 
 def test_an_aborted_run_is_recorded_from_what_step_functions_says(pipeline) -> None:
@@ -193,7 +168,6 @@ def test_an_aborted_run_is_recorded_from_what_step_functions_says(pipeline) -> N
     ].astimezone(UTC)
     assert record["state"] == "ABORTED"
     assert record["ended_at"] == stopped.isoformat(timespec="milliseconds")
-    assert event(pipeline, run_id, "end")["eventType"] == "ABORT"
 
 
 def test_step_functions_has_the_last_word_on_how_a_run_ended(pipeline) -> None:
@@ -203,19 +177,18 @@ def test_step_functions_has_the_last_word_on_how_a_run_ended(pipeline) -> None:
     assert pipeline.records.get(run_id)["state"] == "SUCCEEDED"
     pipeline.trigger.execution_ended(run_id, "ABORTED")
     assert pipeline.records.get(run_id)["state"] == "ABORTED"
-    assert event(pipeline, run_id, "end")["eventType"] == "ABORT"
 
 
 def test_nothing_that_comes_late_makes_an_ended_run_run_or_end_otherwise(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.write_verdict(run_id)
     pipeline.settlement.finish(run_id)
-    before = pipeline.records.get(run_id), event(pipeline, run_id, "end")
+    before = pipeline.records.get(run_id)
     pipeline.later = timedelta(minutes=5)
     pipeline.begin(run_id)
     pipeline.settlement.finish(run_id)
     pipeline.settlement.release(run_id, "late")
-    assert (pipeline.records.get(run_id), event(pipeline, run_id, "end")) == before
+    assert pipeline.records.get(run_id) == before
 
 
 def test_the_end_of_a_run_whose_event_was_lost_is_recorded_by_the_schedule(pipeline) -> None:
@@ -258,7 +231,7 @@ def measured(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.message == "run measured"]
 
 
-def test_a_record_that_cannot_be_written_stops_neither_the_run_nor_its_lineage(
+def test_a_record_that_cannot_be_written_does_not_stop_the_run(
     pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline.dynamodb.delete_table(TableName=pipeline.settings.runs_table)
@@ -268,7 +241,6 @@ def test_a_record_that_cannot_be_written_stops_neither_the_run_nor_its_lineage(
         pipeline.trigger.tick()
     assert pipeline.stored("incoming/") == []
     assert pipeline.lock_owner() is None
-    assert event(pipeline, run_id, "end")["eventType"] == "COMPLETE"
     warned = [r for r in caplog.records if r.message == "run record not written"]
     assert [record.run_id for record in warned] == [run_id, run_id, "the latest"]
 
@@ -337,131 +309,3 @@ def test_a_month_of_more_than_one_page_is_read_to_its_end(pipeline) -> None:
     )
     assert first_page["Count"] < 10
     assert [run["run_id"] for run in pipeline.records.latest(10, now=NOON)] == list("9876543210")
-
-
-def test_a_run_of_every_task_says_what_it_reads_and_writes() -> None:
-    def datasets(task: str, **of_manifest: object) -> tuple[list[str], list[str]]:
-        manifest = Manifest(
-            run_id="r", bucket="shop", created_at=NOON, forced=False, task=task, **of_manifest
-        )
-        run = runs.Run(
-            run_id="r", state="SUCCEEDED", started_at=NOON, manifest=manifest, published=PUBLISHED
-        )
-        found = lineage.event(run, SETTINGS)
-        return [d["name"] for d in found["inputs"]], [d["name"] for d in found["outputs"]]
-
-    tables = ["table/CategoryKPIs", "table/OrderKPIs"]
-    ledger = ["ledger/1/orders", "ledger/1/order_lines", "ledger/1/products"]
-    assert datasets("recompute", files=()) == (ledger, tables)
-    assert datasets("rebuild", files=()) == (["processed"], tables + ledger)
-
-
-def test_an_event_is_what_openlineages_own_classes_make() -> None:
-    run = runs.Run(
-        run_id="r",
-        state="FAILED",
-        started_at=NOON - timedelta(minutes=1),
-        ended_at=NOON,
-        cause="TransformFiles: killed",
-        manifest=Manifest(run_id="r", bucket="shop", created_at=NOON, forced=False, files=()),
-        published=PUBLISHED,
-    )
-    set_producer(lineage.PRODUCER)
-    aws = "eu-north-1:123456789012"
-
-    def table(name: str) -> OutputDataset:
-        return OutputDataset(f"arn:aws:dynamodb:{aws}", f"table/{name}")
-
-    def ledger(name: str, rows: int) -> OutputDataset:
-        statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-            rowCount=rows
-        )
-        return OutputDataset(
-            "s3://shop", f"ledger/1/{name}", outputFacets={"outputStatistics": statistics}
-        )
-
-    expected = RunEvent(
-        eventType=RunState.FAIL,
-        eventTime="2026-03-01T12:00:00.000+00:00",
-        producer=lineage.PRODUCER,
-        run=Run(
-            runId=lineage.event(run, SETTINGS)["run"]["runId"],
-            facets={
-                "tags": tags_run.TagsRunFacet(
-                    tags=[
-                        tags_run.TagsRunFacetFields("run_id", "r", "STEP_FUNCTIONS"),
-                        tags_run.TagsRunFacetFields("task", "process", "STEP_FUNCTIONS"),
-                        tags_run.TagsRunFacetFields("engine", "sail", "STEP_FUNCTIONS"),
-                    ]
-                ),
-                "errorMessage": error_message_run.ErrorMessageRunFacet(
-                    "TransformFiles: killed", "Python"
-                ),
-            },
-        ),
-        job=Job(
-            f"arn:aws:states:{aws}",
-            "Machine",
-            facets={
-                "jobType": job_type_job.JobTypeJobFacet("BATCH", "STEP_FUNCTIONS", "STATE_MACHINE")
-            },
-        ),
-        inputs=[],
-        outputs=[
-            table("CategoryKPIs"),
-            table("OrderKPIs"),
-            ledger("orders", 5),
-            ledger("order_lines", 9),
-            ledger("products", 0),
-        ],
-    )
-    assert without_empty(lineage.event(run, SETTINGS)) == without_empty(
-        json.loads(Serde.to_json(expected))
-    )
-
-
-def without_empty(found: object) -> object:
-    """OpenLineage's classes leave empty facets out; a missing one means the same."""
-    if isinstance(found, dict):
-        return {key: without_empty(value) for key, value in found.items() if value not in ({}, [])}
-    return [without_empty(item) for item in found] if isinstance(found, list) else found
-
-
-def test_the_inputs_of_a_run_are_the_versions_it_claimed_with_their_rows(pipeline) -> None:
-    run_id = claimed(pipeline)
-    pipeline.write_verdict(run_id, totals={})
-    pipeline.settlement.finish(run_id)
-    start, end = event(pipeline, run_id, "start"), event(pipeline, run_id, "end")
-    assert start["run"]["runId"] == end["run"]["runId"]
-    # Which ledger it is, only the transformer says.
-    assert [found["name"] for found in start["outputs"]] == [
-        "table/CategoryKPIs",
-        "table/OrderKPIs",
-    ]
-    assert [found["name"] for found in end["inputs"]] == [
-        file.key for file in pipeline.manifest(run_id).files
-    ]
-    [file] = [file for file in pipeline.manifest(run_id).files if file.name == "orders_0.csv"]
-    [found] = [found for found in end["inputs"] if found["name"] == file.key]
-    assert found["namespace"] == f"s3://{pipeline.settings.bucket}"
-    assert found["facets"]["version"]["datasetVersion"] == file.version_id
-    statistics = found["inputFacets"]["inputStatistics"]
-    assert (statistics["rowCount"], statistics["size"]) == (3, 1)
-
-
-def test_every_event_of_a_real_run_has_the_fields_that_openlineage_requires(
-    pipeline_with: Callable,
-) -> None:
-    pipeline = pipeline_with()
-    run_id = claimed(pipeline)
-    pipeline.settlement.release(run_id, "killed")
-    for moment in ("start", "end"):
-        found = event(pipeline, run_id, moment)
-        parsed = RunEvent(
-            eventType=RunState[found["eventType"]],
-            eventTime=found["eventTime"],
-            producer=found["producer"],
-            run=Run(found["run"]["runId"]),
-            job=Job(found["job"]["namespace"], found["job"]["name"]),
-        )
-        assert parsed.schemaURL == found["schemaURL"]
