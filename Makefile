@@ -103,20 +103,31 @@ destroy: $(READY) ## Take a stage down (STAGE=dev, DELETE_DATA=yes for the bucke
 	$(BIN)/python -m infra.deploy down --stage $(STAGE) $(if $(DELETE_DATA),--delete-data)
 
 .PHONY: bench
-bench: $(READY) ## Compare with other engines (SIZE=S|M|L)
-	$(BIN)/python -m bench.transform --size $(SIZE)
-	$(BIN)/python -m bench.validate --size $(SIZE)
+bench: bench/.venv/.ready ## Compare with other engines and validators (SIZE=S|M)
+	bench/.venv/bin/python -m bench.transform --size $(SIZE)
+	bench/.venv/bin/python -m bench.validate --size $(SIZE)
+
+.PHONY: bench-test
+bench-test: bench/.venv/.ready ## Run the tests of the benchmarks
+	bench/.venv/bin/python -m pytest -c bench/pyproject.toml --rootdir bench bench/tests
+
+# An environment of its own: the pipeline does without the libraries that it is compared with.
+bench/.venv/.ready: bench/requirements.txt | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python bench/.venv
+	VIRTUAL_ENV=bench/.venv $(BIN)/uv pip sync --quiet --require-hashes bench/requirements.txt
+	@touch $@
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependency groups of pyproject.toml anew
+lock: $(READY) ## Resolve the dependencies of both pyproject.toml again
 	@# What ships is what the tests ran with: the groups take their versions from dev.
 	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate"; \
 	$$compile --upgrade --group dev -o requirements/dev.txt; \
 	for group in bootstrap image-build operator trigger validator transformer-spark transformer-sail; do \
 	  $$compile --upgrade --constraint requirements/dev.txt --group $$group -o requirements/$$group.txt; \
-	done
+	done; \
+	$$compile --upgrade bench/pyproject.toml -o bench/requirements.txt
 
 .PHONY: clean
 clean: ## Remove everything that can be made again
-	rm -rf $(VENV) out build .localcloud
+	rm -rf $(VENV) bench/.venv out build .localcloud

@@ -2,12 +2,15 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build" / "bench"
+# The pipeline's own environment, which `make setup` makes: the pipeline is measured with the
+# versions that ship, not with those of its peers.
+PIPELINE_SCRIPTS: Final = ROOT / ".venv" / "bin"
+PIPELINE_PYTHON: Final = str(PIPELINE_SCRIPTS / "python")
 
 
 def delivery(size: str) -> Path:
@@ -22,14 +25,16 @@ def delivery(size: str) -> Path:
     if not made.is_dir():
         unfinished = made.with_name(f"{made.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
-        subprocess.run(
-            [sys.executable, "-m", "samples.generate", "--size", size, "--output", unfinished],
-            cwd=ROOT,
-            check=True,
-        )
+        generate(unfinished, "--size", size)
         unfinished.rename(made)
         made.touch()
     return made / "incoming"
+
+
+def generate(output: Path, *options: str) -> None:
+    """Write a delivery to ``output``/incoming, with options of samples.generate."""
+    command = [PIPELINE_PYTHON, "-m", "samples.generate", "--output", str(output), *options]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def describe(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Measure whether the time of a delivery depends on what else the ledger holds.
 
-    python -m bench.ledger [--days 365] [--orders-per-day 50000] [--small-runs 1000] [--runs 5]
+    .venv/bin/python -m bench.ledger [--days 365] [--orders-per-day 50000] [--small-runs 1000]
+        [--runs 5]
 
 A delivery of three dates is merged, committed, read and staged for the engine: new orders with
 their lines, and orders that come back. Once with ``--days`` days in the ledger and once with those

@@ -1,6 +1,6 @@
 """Compare the transform with other ways to the same KPIs, on the same files.
 
-    python -m bench.transform --size S|M|L
+    bench/.venv/bin/python -m bench.transform --size S|M|L
 
 Every contestant is a whole process: its start, imports and reading of CSVs count. They run in
 turn, and all write the same two files byte for byte, or the comparison stops. Exit codes:
@@ -9,6 +9,7 @@ turn, and all write the same two files byte for byte, or the comparison stops. E
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,9 +19,9 @@ from typing import Final
 from rich.console import Console
 
 from bench import inputs, rounds
+from bench.inputs import PIPELINE_PYTHON, PIPELINE_SCRIPTS
 from bench.process import CommandError
 from bench.rounds import Contestant, DifferenceError, Target
-from spark_jobs import jvm
 
 OUTPUTS: Final = ("category_kpis.csv", "order_kpis.csv")
 NEED_JAVA: Final = frozenset({"spark", "spark-submit", "naive"})
@@ -40,27 +41,27 @@ TARGETS: Final = (
 
 
 def contestants() -> list[Contestant]:
-    """Return every way that can run here: without Java 17, those that need none."""
-    scripts = Path(sys.executable).parent
+    """Return every way that can run here: without Java, those that need none."""
     environment = {
         **os.environ,
-        # spark-submit starts its Python by name: it must be this one.
-        "PATH": os.pathsep.join([str(scripts), os.environ.get("PATH", "")]),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        # spark-submit starts its Python by name: it must be the pipeline's.
+        "PATH": os.pathsep.join([str(PIPELINE_SCRIPTS), os.environ.get("PATH", "")]),
+        "PYSPARK_PYTHON": PIPELINE_PYTHON,
+        "PYSPARK_DRIVER_PYTHON": PIPELINE_PYTHON,
     }
+    spark_submit = str(PIPELINE_SCRIPTS / "spark-submit")
     # A stray setting would turn spark into a client of some server.
     environment.pop("SPARK_REMOTE", None)
 
     def job(engine: str) -> Callable[[Path, Path], list[str]]:
-        module = [sys.executable, "-m", "spark_jobs.transform", "--engine", engine]
+        module = [PIPELINE_PYTHON, "-m", "spark_jobs.transform", "--engine", engine]
         return lambda folder, output: [*module, *_options(folder, output)]
 
     def submitted(folder: Path, output: Path) -> list[str]:
         script = [str(inputs.ROOT / "spark_jobs" / "transform.py"), "--engine", "spark"]
-        return [str(scripts / "spark-submit"), *script, *_options(folder, output)]
+        return [spark_submit, *script, *_options(folder, output)]
 
-    def peer(name: str, program: str = sys.executable) -> Callable[[Path, Path], list[str]]:
+    def peer(name: str, program: str) -> Callable[[Path, Path], list[str]]:
         script = str(Path(__file__).parent / "peers" / f"{name}.py")
         return lambda folder, output: [program, script, str(folder), str(output)]
 
@@ -73,14 +74,12 @@ def contestants() -> list[Contestant]:
         contestant("sail", "this job, --engine sail", job("sail")),
         contestant("spark", "this job, --engine spark", job("spark")),
         contestant("spark-submit", "this job, plain spark-submit", submitted),
-        contestant(
-            "naive", "PySpark as in tutorials", peer("naive_pyspark", str(scripts / "spark-submit"))
-        ),
-        contestant("duckdb", "DuckDB SQL", peer("duckdb_sql")),
-        contestant("polars", "lazy Polars", peer("polars_lazy")),
-        contestant("pandas", "pandas", peer("pandas_frames")),
+        contestant("naive", "PySpark as in tutorials", peer("naive_pyspark", spark_submit)),
+        contestant("duckdb", "DuckDB SQL", peer("duckdb_sql", PIPELINE_PYTHON)),
+        contestant("polars", "lazy Polars", peer("polars_lazy", sys.executable)),
+        contestant("pandas", "pandas", peer("pandas_frames", sys.executable)),
     ]
-    if jvm.find_java() is None:
+    if not _has_java():
         ways = [way for way in ways if way.name not in NEED_JAVA]
     return ways
 
@@ -91,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress, screen = Console(stderr=True, highlight=False), rounds.console()
     ways = contestants()
     if missing := NEED_JAVA - {way.name for way in ways}:
-        progress.print(f"no Java {jvm.JAVA_NEEDED} found: without {', '.join(sorted(missing))}")
+        progress.print(f"no Java found: without {', '.join(sorted(missing))}")
     ways = rounds.chosen(ways, options.only, parser)
 
     folder = inputs.delivery(options.size)
@@ -119,6 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         rounds.save(options.json, options.size, TARGETS, results)
     return 0
+
+
+def _has_java() -> bool:
+    return "JAVA_HOME" in os.environ or shutil.which("java") is not None
 
 
 def _options(folder: Path, output: Path) -> list[str]:

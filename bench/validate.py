@@ -1,6 +1,6 @@
 """Compare the validator with other ways to the same counts of failing rows.
 
-    python -m bench.validate --size S|M
+    bench/.venv/bin/python -m bench.validate --size S|M
 
 Every contestant is a whole process on the same delivery, which has a fault in every 40th row.
 They run in turn; the comparison stops when any two count differently. Exit codes: 0 done
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from bench import inputs, rounds
 from bench.faults import faulty_delivery
+from bench.inputs import PIPELINE_PYTHON
 from bench.process import CommandError, run
 from bench.rounds import Cap, Contestant, DifferenceError, Target
 
@@ -35,22 +36,22 @@ IMPORTS: Final = ("great_expectations", "pandas", "duckdb")
 
 
 def contestants() -> list[Contestant]:
-    def peer(name: str) -> Callable[[Path, Path], list[str]]:
+    def peer(name: str, python: str) -> Callable[[Path, Path], list[str]]:
         script = str(Path(__file__).parent / "validators" / f"{name}.py")
-        return lambda folder, output: [sys.executable, script, str(folder), str(output)]
+        return lambda folder, output: [python, script, str(folder), str(output)]
 
     def validator(folder: Path, output: Path) -> list[str]:
         # A history of runs would grow from round to round.
         shutil.rmtree(output, ignore_errors=True)
-        job = [sys.executable, "-m", "expectations.validate"]
+        job = [PIPELINE_PYTHON, "-m", "expectations.validate"]
         return [*job, "--input", str(folder), "--output", str(output), "--run-id", "bench"]
 
     ways = {
         "validator": ("this job: GX on DuckDB, quarantine, Data Docs", validator),
-        "gx-pandas": ("Great Expectations on pandas", peer("gx_pandas")),
-        "pandera": ("pandera on pandas", peer("pandera_frames")),
-        "pointblank": ("pointblank on Polars", peer("pointblank_polars")),
-        "duckdb": ("DuckDB SQL", peer("duckdb_sql")),
+        "gx-pandas": ("Great Expectations on pandas", peer("gx_pandas", PIPELINE_PYTHON)),
+        "pandera": ("pandera on pandas", peer("pandera_frames", sys.executable)),
+        "pointblank": ("pointblank on Polars", peer("pointblank_polars", sys.executable)),
+        "duckdb": ("DuckDB SQL", peer("duckdb_sql", PIPELINE_PYTHON)),
     }
     environment = {**os.environ, "GX_ANALYTICS_ENABLED": "false"}
     return [
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f" {len(checked)} kinds."
     )
     for module in IMPORTS:
-        command = [sys.executable, "-c", f"import {module}"]
+        command = [PIPELINE_PYTHON, "-c", f"import {module}"]
         taken = min(run(command, ways[0].environment).wall for _ in range(3))
         screen.print(f"Of a run, 'import {module}': {taken:.2f} s (best of 3)")
     rounds.show_targets(screen, options.size, TARGETS, results)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import faults, rounds, transform, validate
+from bench import faults, inputs, rounds, transform, validate
 from bench.process import CommandError, run
-from samples import generate
 
 # Not spark and spark-submit: they are the product itself, tested in tests/spark_jobs.
 PEERS = ("naive", "duckdb", "polars", "pandas")
@@ -18,7 +17,7 @@ VALIDATORS = ("gx-pandas", "pandera", "pointblank", "duckdb")
 def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns, orders without lines and orders that straddle files are in it."""
     folder = tmp_path_factory.mktemp("delivery")
-    generate.main(["--output", str(folder), "--days", "12", "--orders-per-day", "30"])
+    inputs.generate(folder, "--days", "12", "--orders-per-day", "30")
     return folder / "incoming"
 
 
