@@ -34,7 +34,7 @@ $(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@# Compiled here in 15 s: the first demo would take 3 s longer, and all of them where nothing may write it.
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements/dev.txt requirements/bootstrap.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m spark_jobs.appcds samples/incoming
+	$(BIN)/python -m spark_jobs.engine.appcds samples/incoming
 	@touch $(READY)
 
 .PHONY: demo
@@ -79,7 +79,7 @@ coverage: $(READY) ## The same with branch coverage, in half as much time again
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy chalice_app dashboard delivery expectations infra localcloud samples shopkpi spark_jobs
+	$(BIN)/mypy chalice_app contract dashboard delivery expectations infra localcloud samples shopkpi spark_jobs
 
 .PHONY: check-infra
 check-infra: $(READY) build/checkov/.ready ## Check the template (cfn-lint, checkov)

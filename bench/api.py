@@ -32,9 +32,9 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from chalice_app.chalicelib.kpi_queries import KpiQueries
-from chalice_app.chalicelib.parameters import Period
-from chalice_app.chalicelib.runs import RunRecords
+from chalice_app.chalicelib.api.query import Period
+from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
+from chalice_app.chalicelib.runs.records import RunRecords
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables, create_runs_table
@@ -201,6 +201,7 @@ def cold_imports(rounds: int) -> tuple[list[float], list[tuple[str, float]], lis
         bare = shutil.ignore_patterns("__pycache__")
         shutil.copy(ROOT / "chalice_app" / "app.py", package)
         shutil.copytree(ROOT / "chalice_app/chalicelib", package / "chalicelib", ignore=bare)
+        shutil.copytree(ROOT / "contract", package / "contract", ignore=bare)
         found = importlib.util.find_spec("chalice")
         if found is None or found.origin is None:
             raise SystemExit("error: chalice is not installed: run make setup")

@@ -9,18 +9,23 @@ from chalice.app import Chalice, CloudWatchEvent, Cron, IAMAuthorizer, Rate, Res
 
 # chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
 if TYPE_CHECKING:
-    from chalice_app.chalicelib import logs, serving, wiring
-    from chalice_app.chalicelib.answers import Answer
-    from chalice_app.chalicelib.api import Api
+    from chalice_app.chalicelib import wiring
+    from chalice_app.chalicelib.api import serving
+    from chalice_app.chalicelib.api.responses import Answer
+    from chalice_app.chalicelib.api.routes import Api
     from chalice_app.chalicelib.settings import Settings
+    from contract import json_log
 else:
-    from chalicelib import logs, serving, wiring
-    from chalicelib.answers import Answer
-    from chalicelib.api import Api
+    from chalicelib import wiring
+    from chalicelib.api import serving
+    from chalicelib.api.responses import Answer
+    from chalicelib.api.routes import Api
     from chalicelib.settings import Settings
 
+    from contract import json_log
+
 app = Chalice(app_name="ecommerce-kpi")
-logs.configure(logging.getLogger("chalicelib"))
+json_log.configure(logging.getLogger("chalicelib"))
 
 SETTINGS = Settings.from_env(os.environ)
 

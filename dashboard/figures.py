@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from spark_jobs.publish import Day, Item
+    from spark_jobs.publish.tables import Day, Item
 
 FORMAT: Final = 1
 # Three years and the week before them: 200 categories are 1.5 MB then.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from chalice_app.chalicelib.landing import RunKeys
+from contract.keys import RunKeys
 
 from .figures import KEPT_DAYS, KEPT_RUNS, DayFigures, Figures, FiguresError, RunFigures
 from .page import render
@@ -21,7 +21,7 @@ from .page import render
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from spark_jobs.publish import Day, Stamp
+    from spark_jobs.publish.tables import Day, Stamp
 
 PAGE: Final = "dashboard/index.html"
 FIGURES: Final = "dashboard/kpis.json.gz"

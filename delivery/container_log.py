@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from chalice_app.chalicelib.logs import JsonLines
+from contract.json_log import JsonLines
 
 log = logging.getLogger(__name__)
 

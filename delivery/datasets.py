@@ -8,7 +8,7 @@ suites in ``expectations/suites``.
 from dataclasses import dataclass
 from typing import Final
 
-from chalice_app.chalicelib.landing import DatasetName
+from contract.keys import DatasetName
 
 STATUSES: Final = (
     "pending",

@@ -33,7 +33,7 @@ from typing import Final, Literal
 
 import duckdb
 
-from chalice_app.chalicelib.landing import DatasetName, dataset_of
+from contract.keys import DatasetName, dataset_of
 
 from . import datasets
 from .datasets import DATASETS, Dataset

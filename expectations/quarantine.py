@@ -7,7 +7,7 @@ from typing import Final
 
 import duckdb
 
-from chalice_app.chalicelib.landing import DatasetName
+from contract.keys import DatasetName
 from delivery.datasets import DATASETS
 from delivery.reader import FileReading, raw_text
 

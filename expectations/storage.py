@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
+from contract.manifest import FileVersion, Manifest
 from delivery.reader import DeliveryError, LandedFile
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from typing import Any, Final, Self
 
 import duckdb
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import ManifestError
+from contract.keys import RunKeys
+from contract.manifest import ManifestError
 from delivery import reader
 from delivery.container_log import Stages, container_log, one_line
 from delivery.datasets import DATASETS

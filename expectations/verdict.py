@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from chalice_app.chalicelib.landing import DatasetName
+from contract.keys import DatasetName
 
 TOO_MANY_BAD_ROWS: Final = "too_many_bad_rows"
 

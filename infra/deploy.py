@@ -35,7 +35,7 @@ DEFAULT_REGION: Final = "eu-north-1"
 _NOTES_KEY: Final = "deploy/chalice-{stage}.json"
 # What an image is made of.
 _IN_IMAGES: Final = (
-    "chalice_app",
+    "contract",
     "dashboard",
     "delivery",
     "docker",

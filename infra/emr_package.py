@@ -26,7 +26,7 @@ from typing import Final
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = PROJECT_ROOT / "build" / "emr"
-PACKAGES: Final = ("chalice_app/chalicelib", "dashboard", "delivery", "spark_jobs")
+PACKAGES: Final = ("contract", "dashboard", "delivery", "spark_jobs")
 SUFFIXES: Final = {".py", ".properties", ".html", ".css", ".js"}
 ENTRY_POINT: Final = PROJECT_ROOT / "spark_jobs" / "transform.py"
 REQUIREMENTS: Final = PROJECT_ROOT / "requirements" / "transformer-spark.txt"
@@ -60,8 +60,6 @@ def build(folder: Path, architecture: str) -> list[Path]:
 def zip_packages(path: Path) -> None:
     """Zip our packages. The same sources give the same bytes."""
     with zipfile.ZipFile(path, "w") as archive:
-        # A package without an __init__.py is found in a zip by its folder's own entry alone.
-        archive.writestr(zipfile.ZipInfo("chalice_app/"), b"")
         for package in PACKAGES:
             for source in sorted((PROJECT_ROOT / package).rglob("*")):
                 if source.is_file() and source.suffix in SUFFIXES:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from chalice.constants import DEFAULT_APIGATEWAY_STAGE_NAME
 
-from chalice_app.chalicelib import problems
-from chalice_app.chalicelib.problems import Problem
+from chalice_app.chalicelib.api import problems
+from chalice_app.chalicelib.api.problems import Problem
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chalice_app.chalicelib.notices import Notice
+from chalice_app.chalicelib.alerts.messages import Notice
 
 from .cloud import LocalCloud
 from .containers import Containers

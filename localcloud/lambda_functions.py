@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # Lambda retries an asynchronous event twice.
 _ASYNC_ATTEMPTS: Final = 3
+# The top-level modules of a deployed package.
+_SHIPPED: Final = frozenset({"app", "chalicelib", "contract"})
 _workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda")
 _loading = threading.Lock()
 _handlers: dict[str, Callable[[Any, Any], Any]] = {}
@@ -150,7 +152,7 @@ def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any]
             package.extractall(folder)
     if sys.path[0] != str(folder):
         sys.path.insert(0, str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] in {"app", "chalicelib"}]:
+    for name in [name for name in sys.modules if name.split(".")[0] in _SHIPPED]:
         del sys.modules[name]
     module, _, attribute = str(function.handler).rpartition(".")
     handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)

@@ -7,15 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from chalice_app.chalicelib.causes import readable
+from chalice_app.chalicelib.aws.causes import readable
 
 from .errors import NotFoundError, UsageError
 from .screen import table
 from .times import clock, duration
 
 if TYPE_CHECKING:
-    from chalice_app.chalicelib.executions import Execution
-    from chalice_app.chalicelib.runs import RunRecord
+    from chalice_app.chalicelib.aws.executions import Execution
+    from chalice_app.chalicelib.runs.records import RunRecord
 
     from .pipeline import Pipeline
 
@@ -108,7 +108,7 @@ def find(pipeline: "Pipeline", run_id: str) -> tuple["RunRecord | None", "Execut
 
 
 def show(pipeline: "Pipeline", run_id: str) -> Shown:
-    from chalice_app.chalicelib.landing import RunKeys
+    from contract.keys import RunKeys
 
     record, execution = find(pipeline, run_id)
     noted = _document(cast("Mapping[str, Any]", record or {}))
@@ -130,7 +130,7 @@ def show(pipeline: "Pipeline", run_id: str) -> Shown:
 def _steps(
     pipeline: "Pipeline", run_id: str, noted: Mapping[str, Any], execution: "Execution | None"
 ) -> tuple[Step, ...]:
-    from chalice_app.chalicelib.timeline import Timeline
+    from chalice_app.chalicelib.runs.timeline import Timeline
 
     if execution is None:
         seconds = noted.get("seconds_by_state", {})

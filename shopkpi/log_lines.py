@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from chalice_app.chalicelib.causes import readable
+from chalice_app.chalicelib.aws.causes import readable
 
 from .errors import NotFoundError, UsageError
 from .history import find

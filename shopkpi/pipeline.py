@@ -20,11 +20,11 @@ from .errors import NotDeployedError, UsageError
 if TYPE_CHECKING:
     import boto3
 
-    from chalice_app.chalicelib.documents import Documents
-    from chalice_app.chalicelib.executions import Executions
-    from chalice_app.chalicelib.incoming import Incoming
-    from chalice_app.chalicelib.lock import RunLock
-    from chalice_app.chalicelib.runs import RunRecords
+    from chalice_app.chalicelib.aws.documents import Documents
+    from chalice_app.chalicelib.aws.executions import Executions
+    from chalice_app.chalicelib.aws.landing_folder import Incoming
+    from chalice_app.chalicelib.aws.run_lock import RunLock
+    from chalice_app.chalicelib.runs.records import RunRecords
     from chalice_app.chalicelib.settings import Settings
 
 # What every client needs of it.
@@ -222,31 +222,31 @@ class Pipeline:
 
     @cached_property
     def records(self) -> "RunRecords":
-        from chalice_app.chalicelib.runs import RunRecords
+        from chalice_app.chalicelib.runs.records import RunRecords
 
         return RunRecords(self.client("dynamodb"), self.settings.runs_table)
 
     @cached_property
     def documents(self) -> "Documents":
-        from chalice_app.chalicelib.documents import Documents
+        from chalice_app.chalicelib.aws.documents import Documents
 
         return Documents(self.client("s3"), self.settings.bucket)
 
     @cached_property
     def incoming(self) -> "Incoming":
-        from chalice_app.chalicelib.incoming import Incoming
+        from chalice_app.chalicelib.aws.landing_folder import Incoming
 
         return Incoming(self.client("s3"), self.settings)
 
     @cached_property
     def executions(self) -> "Executions":
-        from chalice_app.chalicelib.executions import Executions
+        from chalice_app.chalicelib.aws.executions import Executions
 
         return Executions(self.client("stepfunctions"), self.settings)
 
     @cached_property
     def lock(self) -> "RunLock":
-        from chalice_app.chalicelib.lock import RunLock
+        from chalice_app.chalicelib.aws.run_lock import RunLock
 
         return RunLock(self.client("s3"), self.executions, self.settings)
 

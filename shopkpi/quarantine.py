@@ -42,7 +42,7 @@ class Download:
 
 def look(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
     """Raises NotFoundError for a run that is not there, or that nobody has validated."""
-    from chalice_app.chalicelib.landing import RunKeys
+    from contract.keys import RunKeys
 
     keys = RunKeys(run_id)
     verdict = pipeline.documents.read(keys.verdict)

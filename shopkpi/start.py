@@ -36,7 +36,7 @@ class Order:
 
 def replay(pipeline: "Pipeline", run_id: str) -> Order:
     """Raises NotFoundError for a run that is not there, or has not claimed anything."""
-    from chalice_app.chalicelib.api import replay_id
+    from chalice_app.chalicelib.api.routes import replay_id
 
     manifest = pipeline.documents.manifest(run_id)
     if manifest is None:

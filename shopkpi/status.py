@@ -10,7 +10,7 @@ from .times import ago, duration
 
 if TYPE_CHECKING:
     from chalice_app.chalicelib.settings import Settings
-    from chalice_app.chalicelib.trigger import Counts
+    from chalice_app.chalicelib.trigger.start_batch import Counts
 
     from .pipeline import Pipeline
 
@@ -70,7 +70,7 @@ class Status:
 
 def look(pipeline: "Pipeline") -> Status:
     """Look at the landing folder, the lock and the state machine; change nothing."""
-    from chalice_app.chalicelib.trigger import Counts, products_accepted
+    from chalice_app.chalicelib.trigger.start_batch import Counts, products_accepted
 
     settings, now = pipeline.trigger_settings, pipeline.now()
     listing = pipeline.incoming.list()

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from . import kpis
+from .engine.staging import in_reach
 from .errors import KpiOverflowError
-from .staging import in_reach
 
 
 class Kpis(NamedTuple):

@@ -13,12 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from delivery import leftovers
-from delivery.leftovers import Leftover
+from delivery import rejected_rows
 from delivery.reader import FileReading
+from delivery.rejected_rows import Leftover
 
 if TYPE_CHECKING:
-    from .publish import Difference
+    from .publish.tables import Difference
 
 MAX_ROWS_SHOWN: Final = 40
 
@@ -54,7 +54,7 @@ def show_left_out(
     screen.print(f"{len(readings)} files, {rows:,} rows read.")
     if left_out:
         screen.print("Left out:")
-        for reason, number in leftovers.count(left_out).most_common():
+        for reason, number in rejected_rows.count(left_out).most_common():
             screen.print(f"  {number:>9,}  {reason}")
         screen.print(f"Each with its file, line and text in {output / 'rejected.csv'}")
     screen.print(f"KPIs as CSV and JSON lines in {output}")

@@ -41,13 +41,14 @@ import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from delivery import identity, leftovers, reader
+from delivery import identity, reader, rejected_rows
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
-from delivery.leftovers import Leftover
 from delivery.reader import DeliveryError, FileReading, LandedFile
-from spark_jobs import engine, report
+from delivery.rejected_rows import Leftover
+from spark_jobs import report
 from spark_jobs.compute import Staged, compute, stage
+from spark_jobs.engine import sessions
 from spark_jobs.errors import SettingsError, TransformError
 
 # Not __name__, which is __main__ in the container.
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        choice = engine.choose(options.engine)
+        choice = sessions.choose(options.engine)
         if choice.note is not None:
             log.info(choice.note)
         with tempfile.TemporaryDirectory(prefix="shop-kpis-") as scratch:
@@ -93,10 +94,10 @@ def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
     return code
 
 
-def _transform_folder(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
+def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
     files = reader.files_in(options.input)
     size = sum(file.path.stat().st_size for file in files)
-    with engine.starting(choice.engine, input_bytes=size) as session:
+    with sessions.starting(choice.engine, input_bytes=size) as session:
         readings, left_out, staged = read_and_stage(files, scratch)
         for reading in readings:
             if reading.status == "rejected":
@@ -110,7 +111,7 @@ def _transform_folder(options: argparse.Namespace, choice: engine.Choice, scratc
             explain_plan=options.explain_plan,
         )
     screen = _report(options, category, daily)
-    leftovers.write(left_out, options.output / "rejected.csv")
+    rejected_rows.write(left_out, options.output / "rejected.csv")
     report.show_left_out(screen, readings, left_out, options.output)
 
 
@@ -123,33 +124,35 @@ def _report(options: argparse.Namespace, category: pa.Table, daily: pa.Table) ->
     return screen
 
 
-def _read_ledger(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
-    from spark_jobs import run
+def _read_ledger(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
+    from spark_jobs import pipeline_run
 
-    with engine.starting(choice.engine, input_bytes=0) as session:
-        ledger = run.open_ledger(options.ledger, scratch)
+    with sessions.starting(choice.engine, input_bytes=0) as session:
+        ledger = pipeline_run.open_ledger(options.ledger, scratch)
         snapshot = ledger.head() if options.as_of is None else ledger.at(options.as_of)
-        category, daily = run.kpis_of(snapshot, session, scratch, options.start, options.end)
+        category, daily = pipeline_run.kpis_of(
+            snapshot, session, scratch, options.start, options.end
+        )
     screen = _report(options, category, daily)
     screen.print(
         f"Ledger version {snapshot.version}; KPIs as CSV and JSON lines in {options.output}"
     )
 
 
-def _transform_run(options: argparse.Namespace, choice: engine.Choice, scratch: Path) -> None:
+def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
     import boto3  # only the pipeline needs it: 0.1 s of every local run
 
-    from spark_jobs import run
+    from spark_jobs import pipeline_run
 
-    tables = run.tables_from_env(os.environ)
-    store = run.RunStore.open(options.manifest, boto3.client("s3"))
+    tables = pipeline_run.tables_from_env(os.environ)
+    store = pipeline_run.RunStore.open(options.manifest, boto3.client("s3"))
     now = datetime.now(UTC)
     dynamodb = boto3.client("dynamodb")
     if options.dry_run:
-        found = run.preview_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
+        found = pipeline_run.preview_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
         report.show_differences(report.screen(), found)
     else:
-        run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
+        pipeline_run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
 
 
 def read_and_stage(
@@ -163,7 +166,7 @@ def read_and_stage(
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         readings = reader.read(files, connection)
         identity.resolve(connection)
-        left_out = list(leftovers.leftovers(connection, readings))
+        left_out = list(rejected_rows.leftovers(connection, readings))
         return readings, left_out, stage(connection, scratch)
 
 
@@ -192,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--engine",
-        choices=engine.ENGINES,
+        choices=sessions.ENGINES,
         default=os.environ.get("ENGINE", "auto"),
         help="auto (default, or ENGINE): spark where Java 17 is found, else sail; "
         "SPARK_REMOTE=sc://… makes spark a Spark Connect client",

@@ -13,7 +13,8 @@ import pytest
 
 from delivery import reader
 from spark_jobs import compute as kpi_tables
-from spark_jobs import engine, jvm, transform
+from spark_jobs import transform
+from spark_jobs.engine import jvm, sessions
 from tests import oracle
 
 ROOT = Path(__file__).parents[1]
@@ -74,9 +75,9 @@ _SESSION = ExitStack()
 _STATE = {}
 
 
-def _open_session(name: engine.EngineName) -> None:
-    choice = engine.choose(name)
-    _STATE["spark"] = _SESSION.enter_context(engine.session(choice.engine, input_bytes=0))
+def _open_session(name: sessions.EngineName) -> None:
+    choice = sessions.choose(name)
+    _STATE["spark"] = _SESSION.enter_context(sessions.session(choice.engine, input_bytes=0))
 
 
 def _compute(folder: Path) -> oracle.Tables:

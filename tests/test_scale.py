@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chalice_app.chalicelib.costs import PriceTable
+from chalice_app.chalicelib.runs.costs import PriceTable
 from chalice_app.chalicelib.settings import Settings
-from spark_jobs.publish import MAX_ACTIONS
+from spark_jobs.publish.tables import MAX_ACTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "scale.md").read_text()

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from .bookkeeping import Bookkeeping
-from .documents import Documents
-from .executions import Executions
-from .incoming import Incoming
-from .lock import RunLock
-from .processed import Processed
-from .runs import RunRecords
+from .aws.documents import Documents
+from .aws.executions import Executions
+from .aws.landing_folder import Incoming
+from .aws.processed_folder import Processed
+from .aws.run_lock import RunLock
+from .runs.recorder import Bookkeeping
+from .runs.records import RunRecords
 from .settings import Settings
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 
-from .anomalies import CHECKS, WEEKS
-from .costs import PriceError, PriceTable, Sizes, TaskSize
+from .alerts.anomalies import CHECKS, WEEKS
+from .runs.costs import PriceError, PriceTable, Sizes, TaskSize
 
 # What people need not be told of, by the names that SILENCED_WARNINGS takes.
 WARNINGS: Final = ("quarantined_rows", *CHECKS)

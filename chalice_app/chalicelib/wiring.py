@@ -11,17 +11,18 @@ from urllib.parse import unquote_plus
 import boto3
 from botocore.config import Config
 
-from .claim import Claim
+from contract.keys import dataset_of
+
+from .alerts.messages import Notice
+from .alerts.notifier import CUT_SHORT, Telling, publish
+from .aws.kpi_tables import KpiQueries
 from .deployment import Deployment
-from .kpi_queries import KpiQueries
-from .landing import dataset_of
-from .notices import Notice
-from .request import Request
-from .runs import End
+from .runs.records import End
 from .settings import Settings
-from .settle import Settlement
-from .telling import CUT_SHORT, Telling, publish
-from .trigger import Busy, Decision, Start, Trigger, Wait
+from .trigger.claim_files import Claim
+from .trigger.finish_run import Settlement
+from .trigger.run_request import Request
+from .trigger.start_batch import Busy, Decision, Start, Trigger, Wait
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

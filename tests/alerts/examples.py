@@ -15,11 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from chalice_app.chalicelib import anomalies, notices
-from chalice_app.chalicelib.anomalies import Day
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
-from chalice_app.chalicelib.notices import Ended, Notice
+from chalice_app.chalicelib.alerts import anomalies, messages
+from chalice_app.chalicelib.alerts.anomalies import Day
+from chalice_app.chalicelib.alerts.messages import Ended, Notice
 from chalice_app.chalicelib.settings import Settings
+from contract.manifest import FileVersion, Manifest
 from delivery import reader
 from expectations import storage, validate
 from tests.conftest import HEADERS, ROOT
@@ -124,7 +124,7 @@ def _days() -> dict[date, Day]:
 
 
 def _of_run(**known: Any) -> Notice:
-    notice = notices.of_run(Ended(run_id=RUN, **known), SETTINGS)
+    notice = messages.of_run(Ended(run_id=RUN, **known), SETTINGS)
     assert notice is not None
     return notice
 
@@ -136,7 +136,7 @@ def _day(found: list[anomalies.Anomaly]) -> Notice:
         found = anomalies.missing(_SATURDAY, days, by=by, min_history=4)
     else:
         found = [anomaly for anomaly in found if anomaly.day == _SUNDAY]
-    notice = notices.of_day(found[0].day, found, SETTINGS)
+    notice = messages.of_day(found[0].day, found, SETTINGS)
     assert notice is not None
     return notice
 

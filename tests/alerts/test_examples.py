@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chalice_app.chalicelib.notices import Notice
+from chalice_app.chalicelib.alerts.messages import Notice
 from tests.alerts import examples
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from chalice_app.chalicelib.anomalies import Anomaly
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
-from chalice_app.chalicelib.notices import WAITING_FOR, Ended, of_day, of_run
+from chalice_app.chalicelib.alerts.anomalies import Anomaly
+from chalice_app.chalicelib.alerts.messages import WAITING_FOR, Ended, of_day, of_run
 from chalice_app.chalicelib.settings import Settings
+from contract.keys import RunKeys
+from contract.manifest import FileVersion, Manifest
 from expectations.rules import SUITES
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)

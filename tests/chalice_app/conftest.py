@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from chalice_app.chalicelib.claim import Claim
+from chalice_app.chalicelib.aws.landing_folder import Incoming
 from chalice_app.chalicelib.deployment import Deployment
-from chalice_app.chalicelib.incoming import Incoming
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import Manifest
-from chalice_app.chalicelib.request import Request
-from chalice_app.chalicelib.runs import RunRecords
+from chalice_app.chalicelib.runs.records import RunRecords
 from chalice_app.chalicelib.settings import Settings
-from chalice_app.chalicelib.settle import Settlement
-from chalice_app.chalicelib.trigger import Trigger
+from chalice_app.chalicelib.trigger.claim_files import Claim
+from chalice_app.chalicelib.trigger.finish_run import Settlement
+from chalice_app.chalicelib.trigger.run_request import Request
+from chalice_app.chalicelib.trigger.start_batch import Trigger
+from contract.keys import RunKeys
+from contract.manifest import Manifest
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_runs_table
 

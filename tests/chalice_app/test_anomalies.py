@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalice_app.chalicelib.anomalies import (
+from chalice_app.chalicelib.alerts.anomalies import (
     MAX_DATES,
     Anomaly,
     Day,

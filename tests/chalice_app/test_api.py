@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from chalice_app.chalicelib.api import replay_id
-from chalice_app.chalicelib.runs import RunRecords
+from chalice_app.chalicelib.api.routes import replay_id
+from chalice_app.chalicelib.runs.records import RunRecords
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables

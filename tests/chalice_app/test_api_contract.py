@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from chalice_app.chalicelib import problems
-from chalice_app.chalicelib.runs import RunRecords
+from chalice_app.chalicelib.api import problems
+from chalice_app.chalicelib.runs.records import RunRecords
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables

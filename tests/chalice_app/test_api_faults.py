@@ -14,14 +14,14 @@ from chalice.app import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalice_app.chalicelib import parameters, problems
-from chalice_app.chalicelib.answers import Answer
-from chalice_app.chalicelib.api import Api
-from chalice_app.chalicelib.executions import Executions
-from chalice_app.chalicelib.kpi_queries import KpiQueries
-from chalice_app.chalicelib.parameters import Period
-from chalice_app.chalicelib.runs import RunRecords
-from chalice_app.chalicelib.serving import respond
+from chalice_app.chalicelib.api import problems, query
+from chalice_app.chalicelib.api.query import Period
+from chalice_app.chalicelib.api.responses import Answer
+from chalice_app.chalicelib.api.routes import Api
+from chalice_app.chalicelib.api.serving import respond
+from chalice_app.chalicelib.aws.executions import Executions
+from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
+from chalice_app.chalicelib.runs.records import RunRecords
 from localcloud.provision import create_kpi_tables
 from tests.chalice_app.conftest import Pipeline, new_pipeline
 
@@ -230,23 +230,23 @@ any_json = st.recursive(
 
 @given(at=any_json | st.dates().map(str) | st.tuples(st.text(), st.text(), st.text()).map(list))
 def test_a_token_that_somebody_has_made_up_is_used_or_refused(at: object) -> None:
-    query = {"next": [parameters.to_token("list", at)]}
+    given_query = {"next": [query.to_token("list", at)]}
     period = Period(start=DATES[0], end=DATES[-1])
     for read in (
-        lambda: parameters.date_position(query, "list", period),
-        lambda: parameters.name_position(query, "list"),
-        lambda: parameters.run_position(query, "list"),
+        lambda: query.date_position(given_query, "list", period),
+        lambda: query.name_position(given_query, "list"),
+        lambda: query.run_position(given_query, "list"),
     ):
         assert refusal(read) in {None, problems.BAD_TOKEN}
 
 
 @given(text=st.text())
 def test_any_text_may_stand_where_a_date_a_limit_or_a_token_belongs(text: str) -> None:
-    query = {"from": [text], "limit": [text], "next": [text]}
+    given_query = {"from": [text], "limit": [text], "next": [text]}
     for read in (
-        lambda: Period.parse(query, NOW.date()),
-        lambda: parameters.limit(query),
-        lambda: parameters.position(query, "list"),
+        lambda: Period.parse(given_query, NOW.date()),
+        lambda: query.limit(given_query),
+        lambda: query.position(given_query, "list"),
     ):
         assert refusal(read) in {
             None,

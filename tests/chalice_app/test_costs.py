@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib.costs import PriceError, PriceTable, Sizes, TaskSize, estimate
-from chalice_app.chalicelib.timeline import Attempt, Timeline, Usage
+from chalice_app.chalicelib.runs.costs import PriceError, PriceTable, Sizes, TaskSize, estimate
+from chalice_app.chalicelib.runs.timeline import Attempt, Timeline, Usage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

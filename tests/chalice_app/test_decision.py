@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalice_app.chalicelib.incoming import Listing
-from chalice_app.chalicelib.lock import Lock
-from chalice_app.chalicelib.manifest import FileVersion
+from chalice_app.chalicelib.aws.landing_folder import Listing
+from chalice_app.chalicelib.aws.run_lock import Lock
 from chalice_app.chalicelib.settings import Settings
-from chalice_app.chalicelib.trigger import (
+from chalice_app.chalicelib.trigger.start_batch import (
     MAX_BATCH_KEY_BYTES,
     Busy,
     Counts,
@@ -22,6 +21,7 @@ from chalice_app.chalicelib.trigger import (
     execution_input,
     select_batch,
 )
+from contract.manifest import FileVersion
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(bucket="b", state_machine_arn="arn:aws:states:r:1:stateMachine:M")
@@ -143,7 +143,7 @@ def test_a_decision_never_loses_or_invents_a_file(
 
 
 def test_the_executions_input_has_the_documented_fields() -> None:
-    from chalice_app.chalicelib.manifest import Manifest
+    from contract.manifest import Manifest
 
     manifest = Manifest(
         run_id="r", bucket="b", created_at=NOON, forced=True, files=listing(1, 1, 1).files

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chalice_app.chalicelib.executions import Executions
-from chalice_app.chalicelib.lock import Lock, RunLock
-from chalice_app.chalicelib.trigger import Busy, Start, Trigger
+from chalice_app.chalicelib.aws.executions import Executions
+from chalice_app.chalicelib.aws.run_lock import Lock, RunLock
+from chalice_app.chalicelib.trigger.start_batch import Busy, Start, Trigger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=120)

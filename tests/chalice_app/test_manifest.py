@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from chalice_app.chalicelib.manifest import FileVersion, Manifest, ManifestError
+from contract.manifest import FileVersion, Manifest, ManifestError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANIFEST = Manifest(

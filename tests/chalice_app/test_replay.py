@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.request import ClaimError
-from chalice_app.chalicelib.trigger import Start
+from chalice_app.chalicelib.trigger.run_request import ClaimError
+from chalice_app.chalicelib.trigger.start_batch import Start
+from contract.keys import RunKeys
 
 
 def processed_run(pipeline, tag: str = "") -> str:

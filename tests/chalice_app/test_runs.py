@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib import metrics, runs
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.timeline import Attempt, Timeline
+from chalice_app.chalicelib.runs import metrics, records
+from chalice_app.chalicelib.runs.timeline import Attempt, Timeline
+from contract.keys import RunKeys
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PUBLISHED = {
@@ -101,20 +101,20 @@ def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
 def test_a_record_of_two_hundred_years_and_a_huge_cause_fits_into_its_item(pipeline) -> None:
     first = datetime(1900, 1, 1, tzinfo=UTC)
     dates = [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range(73_000)]
-    run = runs.Run(
+    run = records.Run(
         run_id="r",
         state="FAILED",
         started_at=NOON,
         cause="x" * 500_000,
         published={**PUBLISHED, "dates": dates},
     )
-    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+    pipeline.records.write(records.record(run, pipeline.settings), final=True)
     record = pipeline.records.get("r")
     assert (record["dates"], record["date_count"]) == (dates[:1500], 73_000)
 
 
 def test_a_run_has_no_estimate_as_long_as_a_part_of_its_cost_is_unknown(pipeline) -> None:
-    run = runs.Run(
+    run = records.Run(
         run_id="big",
         state="SUCCEEDED",
         started_at=NOON,
@@ -124,7 +124,7 @@ def test_a_run_has_no_estimate_as_long_as_a_part_of_its_cost_is_unknown(pipeline
             transitions=1,
         ),
     )
-    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+    pipeline.records.write(records.record(run, pipeline.settings), final=True)
     record = pipeline.records.get("big")
     assert record["cost_by_service"]["emr_serverless"] is None
     assert record["cost_by_service"]["step_functions"] == Decimal("0.000025")
@@ -259,8 +259,8 @@ def test_a_verdict_that_is_no_json_costs_the_record_and_not_the_lock(
 
 
 def put(pipeline, run_id: str, started_at: datetime) -> None:
-    run = runs.Run(run_id=run_id, state="SUCCEEDED", started_at=started_at)
-    pipeline.records.write(runs.record(run, pipeline.settings), final=True)
+    run = records.Run(run_id=run_id, state="SUCCEEDED", started_at=started_at)
+    pipeline.records.write(records.record(run, pipeline.settings), final=True)
 
 
 def test_the_latest_runs_come_newest_first_across_months_and_years(pipeline) -> None:

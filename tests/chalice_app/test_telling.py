@@ -8,11 +8,11 @@ import boto3
 import pytest
 
 from chalice_app.chalicelib import wiring
-from chalice_app.chalicelib.anomalies import compared
-from chalice_app.chalicelib.kpi_queries import KpiQueries
-from chalice_app.chalicelib.landing import WARNINGS_TOLD, RunKeys
+from chalice_app.chalicelib.alerts.anomalies import compared
+from chalice_app.chalicelib.alerts.notifier import Telling, publish
+from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
 from chalice_app.chalicelib.settings import SettingsError
-from chalice_app.chalicelib.telling import Telling, publish
+from contract.keys import WARNINGS_TOLD, RunKeys
 from localcloud.provision import create_kpi_tables, receive, subscribe
 
 SUNDAY = date(2025, 3, 9)

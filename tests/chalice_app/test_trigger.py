@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.trigger import Busy, Start, Wait
+from chalice_app.chalicelib.trigger.start_batch import Busy, Start, Wait
+from contract.keys import RunKeys
 
 
 def test_eleven_files_become_one_run_with_a_manifest_and_the_lock(pipeline) -> None:

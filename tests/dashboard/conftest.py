@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboard.figures import DayFigures, Figures, RunFigures
 from dashboard.page import render
-from spark_jobs.publish import Day
+from spark_jobs.publish.tables import Day
 from tests.conftest import IN_CI, ROOT
 from tests.dashboard.days import NOW, some_days
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from spark_jobs.publish import Day, Stamp
+from spark_jobs.publish.tables import Day, Stamp
 
 START = date(2023, 3, 1)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from dashboard import page as dashboard_page
 from dashboard.figures import Figures
-from spark_jobs.publish import Day
+from spark_jobs.publish.tables import Day
 from tests.conftest import ROOT
 
 from .conftest import LAST_DAY, SCREENSHOTS, Open, figures_of, last_days, write_page

@@ -11,12 +11,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from chalice_app.chalicelib.landing import RunKeys
+from contract.keys import RunKeys
 from dashboard.figures import DayFigures, Figures
 from dashboard.publishing import FIGURES, PAGE, RUNS, Edition, Stored, publish
-from spark_jobs import publish as tables
-from spark_jobs.publication import Publication
-from spark_jobs.publish import Day, Tables
+from spark_jobs.publish import tables as tables
+from spark_jobs.publish.fence import Publication
+from spark_jobs.publish.tables import Day, Tables
 from tests.dashboard.days import some_days, stamp, stamped
 from tests.dashboard.test_figures import verdict
 

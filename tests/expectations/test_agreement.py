@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import boto3
 import duckdb
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
+from contract.keys import RunKeys
+from contract.manifest import FileVersion, Manifest
 from expectations import validate
 from samples import generate
 from tests.conftest import ROOT

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
+from contract.keys import RunKeys
+from contract.manifest import FileVersion, Manifest
 from expectations import data_docs, storage, validate
 from tests.conftest import HEADERS
 

@@ -12,12 +12,14 @@ import yaml
 
 from infra import functions
 
-APP = Path(__file__).parents[2] / "chalice_app"
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "chalice_app"
 DOCUMENT = yaml.safe_load((APP / "openapi.yaml").read_text(encoding="utf-8"))
 
 
 def modules(names: list[str]) -> set[str]:
-    return {name for name in names if name.startswith("chalicelib/") or name == "app.py"}
+    ours = ("chalicelib/", "contract/", "app.py")
+    return {name for name in names if name.startswith(ours)}
 
 
 def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
@@ -68,7 +70,11 @@ def test_the_schedules_are_every_five_minutes_and_every_day_at_six(aws) -> None:
 def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
     path = functions.package(aws.cloud.home / "chalice_app")
     names = zipfile.ZipFile(path).namelist()
-    ours = {"app.py"} | {f"chalicelib/{found.name}" for found in APP.glob("chalicelib/*.py")}
+    ours = {"app.py"} | {
+        source.relative_to(folder).as_posix()
+        for folder, package in ((APP, "chalicelib"), (ROOT, "contract"))
+        for source in (folder / package).rglob("*.py")
+    }
     assert modules(names) == ours
     assert {name for name in names if name not in ours} == {"chalice/__init__.py", "chalice/app.py"}
     assert path.stat().st_size < 15 * 1024 * 1024

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib.causes import readable
+from chalice_app.chalicelib.aws.causes import readable
 from shopkpi import doctor, history, reference
 from shopkpi.errors import EXIT_CODES
 from shopkpi.times import duration

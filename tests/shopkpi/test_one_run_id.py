@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from chalice_app.chalicelib import metrics
+from chalice_app.chalicelib.runs import metrics
 from localcloud.provision import STAGE
 from tests.shopkpi.conftest import Shop, Type
 

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from spark_jobs import jvm
+from spark_jobs.engine import jvm
 from tests.conftest import IN_CI
 from tests.spark_jobs import shop as shops
 from tests.spark_jobs.shop import Shop, Transform

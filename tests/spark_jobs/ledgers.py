@@ -15,9 +15,9 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.table import TableAlterer, TableOptimizer
 
-import spark_jobs.ledger
-from spark_jobs.ledger import Changes, Ledger, Snapshot
-from spark_jobs.merge import DeliveredFile, Delivery, merge, read
+import spark_jobs.ledger.tables
+from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge, read
+from spark_jobs.ledger.tables import Changes, Ledger, Snapshot
 from tests import oracle
 from tests.oracle import Row, Version
 
@@ -178,7 +178,7 @@ def before_write(number: int, act: Callable[[], object]) -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
-            (spark_jobs.ledger, "write_deltalake"),
+            (spark_jobs.ledger.tables, "write_deltalake"),
             (DeltaTable, "create"),
             (DeltaTable, "restore"),
             (TableOptimizer, "compact"),

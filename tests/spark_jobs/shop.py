@@ -22,9 +22,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import EndpointConnectionError
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import FileVersion, Manifest
-from spark_jobs.publish import Tables, _deserialised
+from contract.keys import RunKeys
+from contract.manifest import FileVersion, Manifest
+from spark_jobs.publish.tables import Tables, _deserialised
 
 Transform = Callable[..., int]
 
@@ -285,7 +285,7 @@ _WARM = multiprocessing.get_context("forkserver")
 _WARM.set_forkserver_preload(
     [
         "tests.spark_jobs.shop",
-        "spark_jobs.run",
+        "spark_jobs.pipeline_run",
         "spark_jobs.transform",
         "pyspark.sql.connect.session",
         "tests.spark_jobs.warm",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_jobs import engine, jvm
+from spark_jobs.engine import jvm, sessions
 from spark_jobs.errors import EngineError
 from tests.conftest import IN_CI, ROOT
 
@@ -24,11 +24,11 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_java")
 def test_without_java_auto_is_sail_with_a_note_and_spark_is_an_error() -> None:
-    assert engine.choose("auto") == engine.Choice(
+    assert sessions.choose("auto") == sessions.Choice(
         "sail", "no Java 17 or newer found: running on sail instead"
     )
     with pytest.raises(EngineError, match=r"openjdk-17-jre-headless.*--engine sail"):
-        engine.choose("spark")
+        sessions.choose("spark")
 
 
 @pytest.mark.usefixtures("no_java")
@@ -36,7 +36,7 @@ def test_without_java_spark_runs_where_a_remote_server_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:1")
-    assert engine.choose("auto").engine == "spark"
+    assert sessions.choose("auto").engine == "spark"
 
 
 def test_a_java_that_is_too_old_is_not_taken(
@@ -90,7 +90,7 @@ def test_spark_maps_its_classes_from_the_archive_that_set_up_made(tmp_path: Path
 SESSION = """
 import os
 from pathlib import Path
-from spark_jobs import engine
+from spark_jobs.engine import sessions
 
 def sockets():
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -99,7 +99,7 @@ def sockets():
             if link.is_symlink() and (target := os.readlink(link)).startswith("socket:["):
                 yield target[8:-1]
 
-with engine.session(os.environ["ASKED"], input_bytes=1, run_id="run-7") as spark:
+with sessions.session(os.environ["ASKED"], input_bytes=1, run_id="run-7") as spark:
     if os.environ["ASKED"] == "spark":
         log4j = spark._jvm.org.apache.logging.log4j
         log4j.LogManager.getLogger("shop").warn('a "quoted" warning')

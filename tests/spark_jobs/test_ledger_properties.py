@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from spark_jobs.ledger import Changes, Ledger, Snapshot
-from spark_jobs.merge import merge
+from spark_jobs.ledger.merge import merge
+from spark_jobs.ledger.tables import Changes, Ledger, Snapshot
 from tests import oracle
 from tests.conftest import IN_CI
 from tests.oracle import Row, Version

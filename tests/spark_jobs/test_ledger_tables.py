@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-import spark_jobs.ledger
+import spark_jobs.ledger.tables
 from spark_jobs.errors import LedgerConflictError, LedgerError
-from spark_jobs.ledger import SCHEMAS, TABLES, Bucket, Changes, Ledger, Snapshot
-from spark_jobs.merge import _load, merge
+from spark_jobs.ledger.merge import _load, merge
+from spark_jobs.ledger.tables import SCHEMAS, TABLES, Bucket, Changes, Ledger, Snapshot
 from tests import oracle
 
 from .ledgers import NOON, Died, before_write, deliver, delivery, die, kpis
@@ -34,8 +34,8 @@ NO_TIME = timedelta(0)
 @pytest.fixture
 def always_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are compacted, checkpointed and tidied at every version, and nothing is kept."""
-    monkeypatch.setattr(spark_jobs.ledger, "_COMPACT_AT", 1)
-    monkeypatch.setattr(spark_jobs.ledger, "RETENTION", NO_TIME)
+    monkeypatch.setattr(spark_jobs.ledger.tables, "_COMPACT_AT", 1)
+    monkeypatch.setattr(spark_jobs.ledger.tables, "RETENTION", NO_TIME)
 
 
 def parquet(folder: Path) -> set[Path]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import spark_jobs.ledger
+import spark_jobs.ledger.tables
 from spark_jobs.errors import LedgerConflictError
-from spark_jobs.ledger import TABLES, Ledger, Snapshot
-from spark_jobs.merge import merge
+from spark_jobs.ledger.merge import merge
+from spark_jobs.ledger.tables import TABLES, Ledger, Snapshot
 from tests import oracle
 from tests.oracle import Version
 
@@ -165,7 +165,7 @@ def test_of_two_runs_one_must_merge_again_wherever_the_other_comes_in_between(
 def test_of_two_runs_one_must_merge_again_where_tables_are_compacted_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spark_jobs.ledger, "_COMPACT_AT", 2)
+    monkeypatch.setattr(spark_jobs.ledger.tables, "_COMPACT_AT", 2)
     places = Places(tmp_path)
     places.hold(FIRST)
     places.hold([version("products.csv", PRODUCTS, hours=0.5)])

@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from spark_jobs import publish
 from spark_jobs.errors import PublishError, SupersededError
-from spark_jobs.publication import Publication, State
-from spark_jobs.publish import Difference, Stamp, Tables
+from spark_jobs.publish import tables
+from spark_jobs.publish.fence import Publication, State
+from spark_jobs.publish.tables import Difference, Stamp, Tables
 
 TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs", runs="PipelineRuns")
 NOW = datetime(2025, 3, 9, 12, tzinfo=UTC)
@@ -80,25 +80,25 @@ def days(version: int, *categories: str, revenue: str = "12.30", day: date = DAY
             "total_revenue": pa.array([Decimal(revenue)], money),
         }
     )
-    return publish.to_days(category, daily, [day], stamp(version))
+    return tables.to_days(category, daily, [day], stamp(version))
 
 
-def publish_version(days, dynamodb, version: int) -> publish.Published:
+def publish_version(days, dynamodb, version: int) -> tables.Published:
     """Publish as the run of that version does, its fence raised before."""
     publication = Publication(dynamodb, TABLES.runs)
     publication.begin(LEDGER, version)
     return publish_late(days, dynamodb, version)
 
 
-def publish_late(days, dynamodb, version: int) -> publish.Published:
+def publish_late(days, dynamodb, version: int) -> tables.Published:
     """Publish as a run does that has raised its fence some time ago."""
     fence = Publication(dynamodb, TABLES.runs).still_ours(LEDGER, version)
-    return publish.publish(days, dynamodb, TABLES, stamp(version), fence)
+    return tables.publish(days, dynamodb, TABLES, stamp(version), fence)
 
 
 def scan(dynamodb, table: str) -> list[dict]:
     items = dynamodb.scan(TableName=table)["Items"]
-    return [dict(publish._deserialised(item)) for item in items]
+    return [dict(tables._deserialised(item)) for item in items]
 
 
 def test_items_carry_exact_decimals_iso_dates_and_their_run(dynamodb) -> None:
@@ -146,7 +146,7 @@ def test_an_older_version_leaves_every_item_of_a_newer_date_alone(dynamodb) -> N
 
 
 def test_a_date_with_more_categories_than_a_transaction_holds_is_written_whole(dynamodb) -> None:
-    names = [f"category {n:03}" for n in range(2 * publish.MAX_ACTIONS + 5)]
+    names = [f"category {n:03}" for n in range(2 * tables.MAX_ACTIONS + 5)]
     done = publish_version(days(1, *names), dynamodb, 1)
     assert done.items == len(names) + 1
     assert sorted(i["category"] for i in scan(dynamodb, "CategoryKPIs")) == names
@@ -194,7 +194,7 @@ def test_an_item_that_is_not_there_afterwards_fails_the_run_with_the_counts(dyna
 
 def test_a_date_without_orders_is_deleted_and_an_older_version_does_not_bring_it_back(dynamodb):
     publish_version(days(1, "Books"), dynamodb, 1)
-    empty = publish.to_days(pa.table({}), pa.table({}), [DAY], stamp(2))
+    empty = tables.to_days(pa.table({}), pa.table({}), [DAY], stamp(2))
     assert publish_version(empty, dynamodb, 2).deleted == 2
     assert publish_late(days(1, "Books"), dynamodb, 1).superseded == ["2025-03-01"]
     assert scan(dynamodb, "OrderKPIs") == scan(dynamodb, "CategoryKPIs") == []
@@ -227,7 +227,7 @@ def test_differences_name_each_item_that_would_change_and_write_nothing(dynamodb
     before = scan(dynamodb, "CategoryKPIs")
     wanted = days(2, "Books", "Toys", "Art")
     wanted[0].category_items[1]["order_count"] = 9
-    found = list(publish.differences(wanted, dynamodb, TABLES))
+    found = list(tables.differences(wanted, dynamodb, TABLES))
     at = {"order_date": "2025-03-01"}
     assert found[0].key == at
     assert found[1:] == [

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from chalice_app.chalicelib.landing import RunKeys
-from chalice_app.chalicelib.manifest import FileVersion
-from spark_jobs import jvm
+from contract.keys import RunKeys
+from contract.manifest import FileVersion
 from spark_jobs import transform as cli
+from spark_jobs.engine import jvm
 from tests.conftest import IN_CI, write_delivery
 from tests.spark_jobs import shop as shops
 from tests.spark_jobs.deliveries import PRODUCTS, first_delivery, line, order, second_delivery

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from spark_jobs import staging
+from spark_jobs.engine import staging
 
 
 @pytest.fixture

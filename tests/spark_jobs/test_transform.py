@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from samples.generate import main as generate
-from spark_jobs import jvm
+from spark_jobs.engine import jvm
 from tests.conftest import IN_CI, ROOT, write_delivery
 
 SAMPLE = ROOT / "samples" / "incoming"

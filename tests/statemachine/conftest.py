@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
-from chalice_app.chalicelib.notices import Notice
-from chalice_app.chalicelib.runs import RunRecord, RunRecords
+from chalice_app.chalicelib.alerts.messages import Notice
+from chalice_app.chalicelib.runs.records import RunRecord, RunRecords
 from localcloud.cloud import LocalCloud
 from localcloud.provision import CLUSTER, RUNS_TABLE, Plan, Stack, provision, receive
 

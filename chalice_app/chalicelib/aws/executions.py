@@ -1,0 +1,91 @@
+"""The state machine's executions, seen from the trigger."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+# What a conditional write to S3 answers when its condition does not hold; 409 while another
+# conditional write to the same key is under way.
+LOST_THE_RACE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What Step Functions says about a run. ``cause`` is a failed one's."""
+
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    cause: str | None
+
+
+class Executions:
+    """Executions of one state machine. A run's id is its execution's name."""
+
+    def __init__(self, sfn: "SFNClient", settings: Settings) -> None:
+        self._sfn = sfn
+        self._settings = settings
+
+    def status(self, execution_arn: str) -> str | None:
+        """Return RUNNING, SUCCEEDED, FAILED, … or None if there is no such execution."""
+        answer = self._describe(execution_arn)
+        return None if answer is None else answer["status"]
+
+    def find(self, run_id: str) -> Execution | None:
+        """Return a run's execution, or None if it was never started."""
+        answer = self._describe(self._settings.execution_arn(run_id))
+        if answer is None:
+            return None
+        stopped = answer.get("stopDate")
+        return Execution(
+            status=answer["status"],
+            started_at=answer["startDate"].astimezone(UTC),
+            ended_at=None if stopped is None else stopped.astimezone(UTC),
+            cause=answer.get("cause") or answer.get("error") or None,
+        )
+
+    def history(self, run_id: str) -> Iterator[Any]:
+        """Yield a run's events from its start, all pages, without their data."""
+        pages = self._sfn.get_paginator("get_execution_history").paginate(
+            executionArn=self._settings.execution_arn(run_id), includeExecutionData=False
+        )
+        for page in pages:
+            yield from page["events"]
+
+    def start(self, run_id: str, document: dict[str, Any]) -> bool:
+        """Start the run; False if an execution of that name has already been started."""
+        try:
+            self._sfn.start_execution(
+                stateMachineArn=self._settings.state_machine_arn,
+                name=run_id,
+                input=json.dumps(document, separators=(",", ":")),
+            )
+        except ClientError as error:
+            if error_code(error) == "ExecutionAlreadyExists":
+                return False
+            raise
+        return True
+
+    def _describe(self, execution_arn: str) -> Any:
+        if not execution_arn:
+            return None
+        try:
+            return self._sfn.describe_execution(executionArn=execution_arn)
+        except ClientError as error:
+            # InvalidArn: somebody wrote the lock by hand; nothing runs under that name.
+            if error_code(error) in {"ExecutionDoesNotExist", "InvalidArn"}:
+                return None
+            raise
+
+
+def error_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

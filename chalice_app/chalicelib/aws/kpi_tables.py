@@ -1,0 +1,133 @@
+"""Reading KPIs: by key only, every page of an answer, nothing left unprocessed."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from ..api.problems import busy
+from ..api.query import Period
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# BatchGetItem takes 100 keys.
+_MAX_KEYS: Final = 100
+# Half a second of waiting in all; botocore itself repeats what is refused as a whole.
+_ATTEMPTS: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.03
+# A key of a table holds 2,048 bytes.
+_MAX_KEY_BYTES: Final = 2048
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Items by date, and the date of the item after them, if there is one."""
+
+    items: Sequence[Item]
+    next: date | None
+
+
+class KpiQueries:
+    """Both KPI tables. Reads are consistent: who has seen a run end sees what it has published."""
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        *,
+        category_kpis: str,
+        order_kpis: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._category_kpis = category_kpis
+        self._order_kpis = order_kpis
+        self._sleep = sleep
+
+    def daily(self, period: Period, limit: int) -> Slice:
+        """Return the first items of OrderKPIs; dates without orders have none."""
+        found: list[Item] = []
+        for item in self._days(period.dates()):
+            if len(found) == limit:
+                return Slice(items=found, next=date.fromisoformat(item["order_date"]))
+            found.append(item)
+        return Slice(items=found, next=None)
+
+    def of_dates(self, dates: Iterable[date]) -> dict[date, Item]:
+        """Return the items of OrderKPIs of some dates; those without orders are not in it."""
+        found = self._days(sorted({*dates}))
+        return {date.fromisoformat(item["order_date"]): item for item in found}
+
+    def categories(self, period: Period) -> dict[str, list[str]]:
+        """Return the dates of each category, by name."""
+        dates: dict[str, list[str]] = {}
+        for item in self._days(period.dates(), only=("order_date", "categories")):
+            for name in item.get("categories", ()):
+                dates.setdefault(name, []).append(item["order_date"])
+        return dict(sorted(dates.items()))
+
+    def category(self, name: str, period: Period, limit: int) -> Slice:
+        """Return a category's first items of a period."""
+        found: list[Item] = []
+        for item in self._of_category(
+            name,
+            "AND order_date BETWEEN :start AND :end",
+            {":start": {"S": str(period.start)}, ":end": {"S": str(period.end)}},
+            limit + 1,
+        ):
+            if len(found) == limit:
+                return Slice(items=found, next=date.fromisoformat(item["order_date"]))
+            found.append(item)
+        return Slice(items=found, next=None)
+
+    def knows(self, category: str) -> bool:
+        """Say whether a category has KPIs on any date."""
+        return any(True for _ in self._of_category(category, "", {}, 1))
+
+    def _of_category(
+        self, name: str, dates: str, values: Mapping[str, Any], limit: int
+    ) -> Iterator[Item]:
+        if not 0 < len(name.encode(errors="replace")) <= _MAX_KEY_BYTES:
+            return
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._category_kpis,
+            KeyConditionExpression=f"category = :category {dates}".strip(),
+            ExpressionAttributeValues={":category": {"S": name}, **values},
+            ConsistentRead=True,
+            PaginationConfig={"PageSize": limit},
+        )
+        for page in pages:
+            yield from map(_parsed, page["Items"])
+
+    def _days(self, dates: Iterable[date], only: Sequence[str] = ()) -> Iterator[Item]:
+        """Yield the items of OrderKPIs by date, a hundred dates at a time."""
+        keys = [{"order_date": {"S": str(day)}} for day in dates]
+        request: dict[str, Any] = {"ConsistentRead": True}
+        if only:
+            request["ProjectionExpression"] = ", ".join(only)
+        for start in range(0, len(keys), _MAX_KEYS):
+            chunk = {self._order_kpis: {**request, "Keys": keys[start : start + _MAX_KEYS]}}
+            yield from sorted(self._get(chunk), key=lambda item: item["order_date"])
+
+    def _get(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
+        for attempt in range(_ATTEMPTS):
+            answer = self._dynamodb.batch_get_item(RequestItems=wanted)
+            for items in answer["Responses"].values():
+                yield from map(_parsed, items)
+            # More than 16 MB, or a table that is busy.
+            wanted = answer.get("UnprocessedKeys", {})
+            if not wanted:
+                return
+            self._sleep(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        raise busy()
+
+
+def _parsed(item: Mapping[str, Any]) -> Item:
+    deserialise = TypeDeserializer().deserialize
+    return {name: deserialise(value) for name, value in item.items()}

@@ -1,0 +1,79 @@
+"""What runs have taken in: processed/RUN/ holds the files of each run, and nothing moves them.
+
+A run that reads them again (a replay, a rebuild) pins their versions and gives them back the
+name and the landing time that they were delivered with, because the ledger's rules go by both.
+"""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from contract.keys import PROCESSED, RunKeys, dataset_of
+from contract.manifest import FileVersion, Manifest, ManifestError
+
+from .documents import Documents
+from .landing_folder import object_versions, pinned_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+_READS_AT_ONCE: Final = 16
+
+
+class Processed:
+    def __init__(self, s3: "S3Client", bucket: str, documents: Documents) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._documents = documents
+
+    def of_run(self, run_id: str) -> tuple[FileVersion, ...]:
+        """Return what lies in processed/ of one run, in the order of the keys."""
+        return self._pin(RunKeys(run_id).processed(""))
+
+    def all(self) -> tuple[FileVersion, ...]:
+        """Return everything that was ever processed, in the order of the keys."""
+        return self._pin(PROCESSED)
+
+    def _pin(self, prefix: str) -> tuple[FileVersion, ...]:
+        found = [
+            version
+            for version in object_versions(self._s3, self._bucket, prefix)
+            if version["IsLatest"] and dataset_of(version["Key"])
+        ]
+        runs = sorted({_run_and_name(version["Key"])[0] for version in found})
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            landed = dict(zip(runs, pool.map(self._landing_times, runs), strict=True))
+        files = (_file(version, landed) for version in found)
+        return tuple(sorted(files, key=lambda file: file.key))
+
+    def _landing_times(self, run_id: str) -> dict[str, datetime]:
+        """Return the landing times of a run's files by name; of none if nothing tells them."""
+        manifest: Manifest | None = None
+        try:
+            manifest = self._documents.kept_manifest(run_id)
+        except ManifestError as error:
+            log.warning("unreadable manifest", extra={"run_id": run_id, "cause": str(error)})
+        return {file.name: file.landed_at for file in manifest.files} if manifest else {}
+
+
+def _file(version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
+    """Return a listed version; a file of which no manifest knows has landed in processed/."""
+    run_id, name = _run_and_name(version["Key"])
+    put_at: datetime = version["LastModified"]
+    return FileVersion(
+        key=version["Key"],
+        name=name,
+        version_id=pinned_id(version),
+        etag=version["ETag"].strip('"'),
+        size=version["Size"],
+        landed_at=landed[run_id].get(name) or put_at.astimezone(UTC),
+    )
+
+
+def _run_and_name(key: str) -> tuple[str, str]:
+    run_id, _, name = key.removeprefix(PROCESSED).partition("/")
+    return run_id, name

@@ -1,0 +1,173 @@
+"""One run at a time: a lock that is an S3 object, written with conditional requests.
+
+The object names its owner, an execution. It is created with ``If-None-Match: *`` and
+taken over or deleted with ``If-Match``, so of any number of concurrent writers exactly
+one succeeds, and nobody ever removes a lock that has become somebody else's.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from ..settings import Settings
+from .executions import LOST_THE_RACE, Executions, error_code
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+_GONE: Final = frozenset({"NoSuchKey", "404"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What the lock object says. ``owner`` is an execution's ARN."""
+
+    owner: str
+    run_id: str
+    acquired_at: datetime
+    expires_at: datetime
+    etag: str
+
+    def is_held(self, status: str | None, now: datetime) -> bool:
+        """Say whether the lock still means something.
+
+        ``status`` is the owner's, None when there is no such execution (yet): then its
+        starter has until ``expires_at`` to start it. An execution that runs keeps its
+        lock however long it takes; the machine's own time-out bounds that.
+        """
+        return status == "RUNNING" or (status is None and now < self.expires_at)
+
+
+class RunLock:
+    """The lock of one bucket."""
+
+    def __init__(self, s3: "S3Client", executions: Executions, settings: Settings) -> None:
+        self._s3 = s3
+        self._executions = executions
+        self._settings = settings
+
+    def read(self) -> Lock | None:
+        try:
+            answer = self._s3.get_object(Bucket=self._settings.bucket, Key=self._settings.lock_key)
+        except ClientError as error:
+            if error_code(error) in _GONE:
+                return None
+            raise
+        return _parse(answer["Body"].read(), etag=answer["ETag"])
+
+    def holder(self, now: datetime) -> Lock | None:
+        """Return the lock if its owner runs or may still start; None when it is free or stale."""
+        lock = self.read()
+        if lock is None or not lock.is_held(self._executions.status(lock.owner), now):
+            return None
+        return lock
+
+    def acquire(self, run_id: str, now: datetime) -> Lock | None:
+        """Take the lock for a run, or return None because somebody else has it.
+
+        Even a lock of the same run is somebody else's here: two copies of one event name
+        the same run. A stale lock is replaced only if it is still the very object that
+        was judged stale.
+        """
+        found = self.read()
+        if found is None:
+            return self._write(run_id, now)
+        if found.is_held(self._executions.status(found.owner), now):
+            return None
+        log.warning("stale lock taken over", extra={"run_id": run_id, "was": found.owner})
+        return self._write(run_id, now, if_match=found.etag)
+
+    def ensure(self, run_id: str, now: datetime) -> Lock | None:
+        """Return the lock if the run has it or can take it. Only the run itself may ask."""
+        found = self.read()
+        if found is not None and found.owner == self._settings.execution_arn(run_id):
+            return found
+        return self.acquire(run_id, now)
+
+    def renew(self, lock: Lock, run_id: str, now: datetime) -> Lock | None:
+        """Write a lock that one holds anew, for ``run_id``; None if it was lost meanwhile.
+
+        The last thing before a run is started: a starter that was so slow that its grace
+        has passed, and another has taken over, starts nothing.
+        """
+        return self._write(run_id, now, if_match=lock.etag)
+
+    def drop(self, lock: Lock) -> bool:
+        """Delete this very lock; False if it has become another's."""
+        return self._delete(lock)
+
+    def release(self, run_id: str) -> bool:
+        """Delete the lock if it is this run's; False if there was nothing of it to delete."""
+        found = self.read()
+        if found is None or found.owner != self._settings.execution_arn(run_id):
+            return False
+        return self._delete(found)
+
+    def free_if_stale(self, now: datetime) -> bool:
+        """Delete a lock whose owner neither runs nor may still start."""
+        found = self.read()
+        if found is None or found.is_held(self._executions.status(found.owner), now):
+            return False
+        freed = self._delete(found)
+        log.warning("stale lock freed", extra={"run_id": found.run_id, "freed": freed})
+        return freed
+
+    def _write(self, run_id: str, now: datetime, *, if_match: str = "") -> Lock | None:
+        owner, expires_at = self._settings.execution_arn(run_id), now + self._settings.lock_grace
+        body = json.dumps(
+            {
+                "owner": owner,
+                "run_id": run_id,
+                "acquired_at": now.isoformat(),
+                "expires_at": expires_at.isoformat(),
+            }
+        ).encode()
+        bucket, key = self._settings.bucket, self._settings.lock_key
+        try:
+            answer = (
+                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=if_match)
+                if if_match
+                else self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            )
+        except ClientError as error:
+            # If-Match on a key that has just been deleted is a 404.
+            if error_code(error) in LOST_THE_RACE | _GONE:
+                return None
+            raise
+        return Lock(
+            owner=owner, run_id=run_id, acquired_at=now, expires_at=expires_at, etag=answer["ETag"]
+        )
+
+    def _delete(self, lock: Lock) -> bool:
+        try:
+            self._s3.delete_object(
+                Bucket=self._settings.bucket, Key=self._settings.lock_key, IfMatch=lock.etag
+            )
+        except ClientError as error:
+            if error_code(error) in LOST_THE_RACE | _GONE:
+                return False
+            raise
+        return True
+
+
+def _parse(body: bytes, *, etag: str) -> Lock:
+    """Return the lock, or one that nobody holds when the object is not a lock's."""
+    try:
+        document = json.loads(body)
+        return Lock(
+            owner=str(document["owner"]),
+            run_id=str(document["run_id"]),
+            acquired_at=datetime.fromisoformat(document["acquired_at"]),
+            expires_at=datetime.fromisoformat(document["expires_at"]),
+            etag=etag,
+        )
+    except (KeyError, TypeError, ValueError):
+        log.warning("the lock object is not readable, it counts as stale", extra={"etag": etag})
+        never = datetime.min.replace(tzinfo=UTC)
+        return Lock(owner="", run_id="", acquired_at=never, expires_at=never, etag=etag)

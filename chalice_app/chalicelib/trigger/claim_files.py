@@ -1,0 +1,181 @@
+"""What the state machine's first state calls: count, and make sure that the run has its claim.
+
+A run that the trigger started has a manifest and the lock already, and this only says
+so. A run that a person started has neither. It waits for the lock; files that are no whole
+batch wait for the thresholds as well (both bounded by ``force_after`` from its start). A
+replay, a recompute and a rebuild are no batches: they start as soon as they have the lock.
+"""
+
+import logging
+from typing import Any
+
+from contract.keys import PROCESSED
+from contract.manifest import FileVersion, Manifest
+
+from ..deployment import Deployment
+from .run_request import Batch, ClaimError, Rebuild, Recompute, Replay, Request
+from .start_batch import Counts, execution_input, products_accepted, select_batch
+
+log = logging.getLogger(__name__)
+
+
+class Claim:
+    def __init__(self, deployment: Deployment) -> None:
+        self._at = deployment
+
+    def recount(self, request: Request) -> dict[str, Any]:
+        """Return the run's input, with ``met`` true once its files are claimed.
+
+        Raises ClaimError when the wait is over and there is nothing to claim.
+        """
+        answer = self._recount(request)
+        counted = {name: answer[name] for name in ("met", *Counts().as_input())}
+        log.info("counted", extra={"run_id": request.run_id, **counted})
+        return answer
+
+    def _recount(self, request: Request) -> dict[str, Any]:
+        now = self._at.clock()
+        over = now >= request.started_at + self._at.settings.force_after
+        if self._at.lock.ensure(request.run_id, now) is None:
+            if over:
+                raise ClaimError(
+                    f"{request.run_id}: another run has held the lock since "
+                    f"{request.started_at:%H:%M} UTC; start again when it has ended"
+                )
+            return _not_yet(request, Counts())
+        manifest = self._at.documents.manifest(request.run_id)
+        if manifest is None:
+            manifest = self._claim(request, over=over)
+        if manifest is None:
+            return _not_yet(request, Counts.of(self._at.incoming.list().files))
+        self._at.books.claimed(manifest, request.started_at)
+        return {
+            **execution_input(manifest),
+            "bytes": sum(file.size for file in manifest.files),
+            "met": True,
+        }
+
+    def _claim(self, request: Request, *, over: bool) -> Manifest | None:
+        match request.order:
+            case Batch() as batch:
+                manifest = self._claim_batch(request, batch, over=over)
+            case Replay() as replay:
+                manifest = self._claim_replay(request, replay)
+            case Recompute() as recompute:
+                manifest = self._claim_dates(request, recompute)
+            case Rebuild():
+                manifest = self._claim_everything(request)
+        if manifest is None:
+            return None
+        manifest = self._at.documents.write_manifest(manifest)
+        log.info(
+            "files claimed",
+            extra={"run_id": request.run_id, "task": manifest.task, "files": len(manifest.files)},
+        )
+        return manifest
+
+    def _claim_batch(self, request: Request, batch: Batch, *, over: bool) -> Manifest | None:
+        landed = self._at.incoming.list().files
+        settings = self._at.settings
+        products_known = products_accepted(self._at.documents)
+        files = tuple(file for file in landed if file.key in batch.keys)
+        missing = sorted(set(batch.keys) - {file.key for file in files})
+        if missing and (over or request.forced):
+            raise ClaimError(
+                f"{missing[0]} and {len(missing) - 1} more are not in {settings.prefix}: "
+                "upload them, or start without naming them"
+            )
+        met = Counts.of(files).meet(settings, products_known=products_known)
+        if not met and not request.forced:
+            # What was asked for is no whole batch: what else has landed joins it.
+            files = landed
+            met = Counts.of(files).meet(settings, products_known=products_known)
+        if not met and not request.forced and not over:
+            return None
+        if not files:
+            raise ClaimError(
+                f"{request.run_id}: nothing to process in {settings.prefix}; "
+                "upload the files, then start again"
+            )
+        return self._manifest(
+            request, files=select_batch(files, settings.max_batch_files), forced=not met
+        )
+
+    def _claim_replay(self, request: Request, replay: Replay) -> Manifest:
+        earlier = self._at.documents.manifest(replay.run_id)
+        if earlier is None:
+            raise ClaimError(
+                f"run {replay.run_id} has no manifest, so there is nothing to replay: "
+                'start with {"files": […]} instead'
+            )
+        if earlier.start is not None and earlier.end is not None:
+            return self._claim_dates(request, Recompute(start=earlier.start, end=earlier.end))
+        if earlier.task == "rebuild":
+            return self._claim_everything(request)
+        files = self._files_of(earlier)
+        if not files:
+            raise ClaimError(
+                f"run {replay.run_id} has nothing in {self._at.settings.prefix} or {PROCESSED}: "
+                "a later run has taken its files, or they lie in quarantine/; correct those and "
+                "deliver them again"
+            )
+        return self._manifest(request, files=files)
+
+    def _files_of(self, earlier: Manifest) -> tuple[FileVersion, ...]:
+        """Return where an earlier run's files lie now, in the order of their keys.
+
+        A run that has ended well has them in processed/. One that failed has left them in the
+        landing folder, where a correction may have replaced them. What an earlier run had
+        itself read again from processed/ lies there still.
+        """
+        landing = self._at.settings.prefix
+        again = [file for file in earlier.files if not file.key.startswith(landing)]
+        done = self._at.processed.of_run(earlier.run_id)
+        if done:
+            names = {file.name for file in done}
+            left = [
+                file
+                for file in self._at.incoming.remaining(earlier.files)
+                if file.name not in names
+            ]
+        else:
+            keys = {file.key for file in earlier.files}
+            left = [file for file in self._at.incoming.list().files if file.key in keys]
+        return tuple(sorted((*again, *done, *left), key=lambda file: file.key))
+
+    def _claim_dates(self, request: Request, dates: Recompute) -> Manifest:
+        return self._manifest(request, task="recompute", start=dates.start, end=dates.end)
+
+    def _claim_everything(self, request: Request) -> Manifest:
+        files = self._at.processed.all()
+        if not files:
+            raise ClaimError(
+                f"{request.run_id}: nothing lies in {PROCESSED}, so there is nothing to rebuild "
+                f"from; upload files to {self._at.settings.prefix} first"
+            )
+        return self._manifest(request, task="rebuild", files=files)
+
+    def _manifest(self, request: Request, **claimed: Any) -> Manifest:
+        return Manifest(
+            **{
+                "run_id": request.run_id,
+                "bucket": self._at.settings.bucket,
+                "created_at": self._at.clock(),
+                "forced": request.forced,
+                "files": (),
+                **claimed,
+            }
+        )
+
+
+def _not_yet(request: Request, counts: Counts) -> dict[str, Any]:
+    return {
+        "run_id": request.run_id,
+        "manifest": "",
+        "task": "process",
+        **counts.as_input(),
+        "files": list(request.order.keys) if isinstance(request.order, Batch) else [],
+        "forced": request.forced,
+        "bytes": 0,
+        "met": False,
+    }

@@ -1,0 +1,329 @@
+"""When a batch starts: a pure decision, and the shell that applies it.
+
+``decide`` looks at the listing, the lock, the clock and the settings and nothing else.
+``Trigger.check`` gathers those, takes the lock, decides once more on what it sees
+*under* the lock, freezes that in a manifest and starts the execution. Every entry
+point (upload, schedule, end of an execution) is the same check.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from contract.keys import PRODUCTS_ACCEPTED, RunKeys
+from contract.manifest import FileVersion, Manifest
+
+from ..aws.documents import Documents
+from ..aws.landing_folder import Listing
+from ..aws.run_lock import Lock
+from ..deployment import Deployment
+from ..runs import metrics
+from ..settings import Settings
+
+log = logging.getLogger(__name__)
+
+# An execution's input may hold 256 KiB, and so may each of its states, which a failure joins
+# with its cause, three times over. Keys have up to 1,024 bytes each, so their number alone
+# bounds nothing.
+MAX_BATCH_KEY_BYTES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Files per dataset."""
+
+    orders: int = 0
+    items: int = 0
+    products: int = 0
+
+    @classmethod
+    def of(cls, files: Iterable[FileVersion]) -> "Counts":
+        found = Counter(file.dataset for file in files)
+        return cls(orders=found["orders"], items=found["order_items"], products=found["products"])
+
+    def meet(self, settings: Settings, *, products_known: bool) -> bool:
+        """``products_known``: an earlier run accepted a products file, which still counts."""
+        return (
+            self.orders >= settings.min_order_files
+            and self.items >= settings.min_item_files
+            and (self.products >= settings.min_product_files or products_known)
+        )
+
+    def as_input(self) -> dict[str, int]:
+        return {
+            "orders_count": self.orders,
+            "items_count": self.items,
+            "products_count": self.products,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Since when files have been waiting; ``rest_of`` if they are what a capped batch left."""
+
+    since: datetime
+    rest_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing to start. ``since`` is None when no file waits."""
+
+    counts: Counts
+    since: datetime | None = None
+    reason: str = "below the thresholds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another run holds the lock; its end starts the next check."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A batch: at most ``max_batch_files`` files, oldest first. ``left`` stay for the next."""
+
+    files: tuple[FileVersion, ...]
+    forced: bool
+    left: int
+    run_id: str = field(default="")
+
+
+Decision = Wait | Busy | Start
+
+
+def decide(
+    listing: Listing,
+    lock: Lock | None,
+    now: datetime,
+    settings: Settings,
+    *,
+    waiting: Waiting | None = None,
+    products_known: bool = False,
+) -> Decision:
+    """Decide what a look at the landing folder means.
+
+    ``lock`` is a lock that is really held; a free or stale one is None. Thresholds are
+    counted over the whole folder, the cap is applied afterwards.
+    """
+    counts = Counts.of(listing.files)
+    if not listing.files:
+        return Wait(counts=counts, reason="nothing has landed")
+    if lock is not None:
+        return Busy(run_id=lock.run_id)
+    since = min(file.landed_at for file in listing.files)
+    met = counts.meet(settings, products_known=products_known)
+    due = since + settings.force_after <= now or (
+        waiting is not None and waiting.rest_of is not None
+    )
+    if not met and not due:
+        return Wait(counts=counts, since=since)
+    files = select_batch(listing.files, settings.max_batch_files)
+    return Start(files=files, forced=not met, left=len(listing.files) - len(files))
+
+
+def select_batch(files: Iterable[FileVersion], cap: int) -> tuple[FileVersion, ...]:
+    """Return the files that have waited longest, in the order of their keys."""
+    batch: list[FileVersion] = []
+    size = 0
+    for file in sorted(files, key=lambda file: (file.landed_at, file.key)):
+        size += len(json.dumps(file.key)) + 1
+        if len(batch) == cap or (batch and size > MAX_BATCH_KEY_BYTES):
+            break
+        batch.append(file)
+    return tuple(sorted(batch, key=lambda file: file.key))
+
+
+def batch_id(files: Sequence[FileVersion]) -> str:
+    """Return the name that these versions, and no others, give their run.
+
+    It begins with the landing time of the latest file, so that ids sort by time.
+    """
+    identity = [[file.key, file.version_id, file.etag] for file in files]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    latest = max(file.landed_at for file in files)
+    return f"{latest.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+
+
+def execution_input(manifest: Manifest) -> dict[str, Any]:
+    """Return what the machine gets of a manifest.
+
+    A rebuild claims more files than the 256 KiB of a state can name: it gets their counts.
+    """
+    rebuild = manifest.task == "rebuild"
+    return {
+        "run_id": manifest.run_id,
+        "manifest": RunKeys(manifest.run_id).manifest,
+        "task": manifest.task,
+        **Counts.of(manifest.files).as_input(),
+        "files": [] if rebuild else [file.key for file in manifest.files],
+        "forced": manifest.forced,
+    }
+
+
+class Trigger:
+    """The shell around ``decide``."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._at = deployment
+
+    def check(self) -> Decision:
+        """Look at the landing folder once and do what follows from it."""
+        decision = self._look(holder=True)
+        if isinstance(decision, Start):
+            decision = self._start(decision)
+        log.info("checked", extra=_fields(decision))
+        return decision
+
+    def execution_ended(self, run_id: str, status: str) -> Decision | None:
+        """Free a run's lock if it still has it, and start what has piled up meanwhile.
+
+        After a failure the schedule starts the next attempt, so that a broken batch is
+        not retried at once for ever.
+        """
+        released = self._at.lock.release(run_id)
+        log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
+        self._at.books.ended(run_id)
+        return self.check() if status == "SUCCEEDED" else None
+
+    def tick(self) -> Decision:
+        """Repair what events may have missed: a stale lock, a late batch, a run's end."""
+        self._at.lock.free_if_stale(self._at.clock())
+        self._at.books.catch_up()
+        return self.check()
+
+    def _look(self, *, holder: bool) -> Decision:
+        listing = self._at.incoming.list()
+        if listing.unrecognised:
+            log.warning(
+                "files with unknown names lie in the landing folder",
+                extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
+            )
+        now = self._at.clock()
+        if listing.files:
+            waiting_now = metrics.of_waiting(listing.files, now, stage=self._at.settings.stage)
+            log.info("files waiting", extra=waiting_now)
+        counts = Counts.of(listing.files)
+        waiting = self._read_waiting() if listing.has_waiting else None
+        decision = decide(
+            listing,
+            self._at.lock.holder(now) if holder and listing.has_lock and listing.files else None,
+            now,
+            self._at.settings,
+            waiting=waiting,
+            products_known=bool(listing.files)
+            and counts.products < self._at.settings.min_product_files
+            and products_accepted(self._at.documents),
+        )
+        if isinstance(decision, Wait):
+            self._note_waiting(
+                waiting, None if decision.since is None else Waiting(since=decision.since)
+            )
+        return decision
+
+    def _start(self, seen: Start) -> Decision:
+        lock = self._at.lock.acquire(batch_id(seen.files), self._at.clock())
+        if lock is None:
+            return Busy(run_id="")
+        started = False
+        try:
+            # Under the lock nothing else moves files out, so this look is the exact one.
+            decision = self._look(holder=False)
+            if not isinstance(decision, Start):
+                return decision
+            run_id = self._next_attempt(batch_id(decision.files))
+            if run_id is None:
+                counts = Counts.of(decision.files)
+                return Wait(counts=counts, reason="this batch has failed too often")
+            manifest = self._freeze(run_id, decision)
+            renewed = self._at.lock.renew(lock, run_id, self._at.clock())
+            if renewed is None:
+                return Busy(run_id="")
+            lock = renewed
+            self._at.executions.start(run_id, execution_input(manifest))
+            started = True
+            log.info("run started", extra={"run_id": run_id, "files": len(manifest.files)})
+            return replace(decision, run_id=run_id)
+        finally:
+            if not started:
+                self._at.lock.drop(lock)
+
+    def _next_attempt(self, name: str) -> str | None:
+        """Return the first of name, name-2, name-3, … that has not run; None after the last."""
+        for attempt in range(1, self._at.settings.max_attempts + 1):
+            run_id = name if attempt == 1 else f"{name}-{attempt}"
+            if self._at.executions.status(self._at.settings.execution_arn(run_id)) is None:
+                return run_id
+        log.error(
+            "batch given up: move its files away, or replay it by hand",
+            extra={"run_id": name, "attempts": self._at.settings.max_attempts},
+        )
+        return None
+
+    def _freeze(self, run_id: str, start: Start) -> Manifest:
+        manifest = Manifest(
+            run_id=run_id,
+            bucket=self._at.settings.bucket,
+            created_at=self._at.clock(),
+            forced=start.forced,
+            files=start.files,
+        )
+        manifest = self._at.documents.write_manifest(manifest)
+        rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
+        self._note_waiting(self._read_waiting(), rest)
+        return manifest
+
+    def _read_waiting(self) -> Waiting | None:
+        key = self._at.settings.waiting_key
+        try:
+            document = self._at.documents.read(key)
+            if document is None:
+                return None
+            return Waiting(
+                since=datetime.fromisoformat(document["since"]), rest_of=document["rest_of"]
+            )
+        except (KeyError, TypeError, ValueError):
+            log.warning("unreadable, written anew", extra={"key": key})
+            return None
+
+    def _note_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
+        key = self._at.settings.waiting_key
+        if new == old:
+            return
+        if new is None:
+            self._at.documents.delete(key)
+        else:
+            self._at.documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
+
+
+def products_accepted(documents: Documents) -> bool:
+    """Say whether an earlier run has accepted a products file."""
+    return documents.exists(PRODUCTS_ACCEPTED)
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Start():
+            return {
+                "decision": "start",
+                "run_id": decision.run_id,
+                "files": len(decision.files),
+                "left": decision.left,
+                "forced": decision.forced,
+            }
+        case Busy():
+            return {"decision": "busy", "run_id": decision.run_id}
+        case Wait():
+            return {
+                "decision": "wait",
+                "reason": decision.reason,
+                "since": decision.since,
+                **decision.counts.as_input(),
+            }

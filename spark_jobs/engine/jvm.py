@@ -1,0 +1,174 @@
+"""Start Spark's JVM quickly: straight from java, with a class archive where one fits.
+
+``spark-submit`` starts a first JVM only to print the command line of the second. Here the
+second is started at once, with the options that were measured to help (FACTS, docs/decisions):
+a class-data archive (AppCDS) and the serial collector always, the C1 compiler alone only for
+small inputs, where compiling well costs more than it gives back.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pyspark
+
+from ..errors import EngineError
+
+JAVA_NEEDED: Final = 17
+_SPARK_HOME: Final = Path(pyspark.__file__).parent
+_START_SECONDS: Final = 60
+# Spark on Java 17 needs these packages opened; the list is that of Spark's own launcher
+# (org.apache.spark.launcher.JavaModuleOptions).
+_OPENED: Final = (
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.io",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "sun.nio.ch",
+    "sun.nio.cs",
+    "sun.security.action",
+    "sun.util.calendar",
+)
+
+
+def find_java() -> Path | None:
+    """Return a Java of at least version 17, from JAVA_HOME or the PATH, or None."""
+    home = os.environ.get("JAVA_HOME")
+    java = Path(home, "bin", "java") if home else Path(shutil.which("java") or "java")
+    version = _version(java)
+    major = re.search(r'version "(\d+)', version)
+    return java if major and int(major[1]) >= JAVA_NEEDED else None
+
+
+def archive_path(java: Path) -> Path:
+    """Where the class archive for exactly this Java and this Spark lies, if it was made.
+
+    The JVM ignores an archive made with another Java or other jars; the name keeps a stale one
+    from being mapped, checked and thrown away at every start.
+    """
+    jars = sorted(f"{jar.name}:{jar.stat().st_size}" for jar in (_SPARK_HOME / "jars").iterdir())
+    built_for = "\n".join([_version(java), pyspark.__version__, _class_path(), *jars])
+    digest = hashlib.sha256(built_for.encode()).hexdigest()[:16]
+    return Path(sys.prefix, "var", f"spark-{pyspark.__version__}-{digest}.jsa")
+
+
+def launch(
+    java: Path,
+    *,
+    small: bool,
+    memory: str,
+    archive: Path | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Start the JVM and leave its address where pyspark looks for a running one.
+
+    With ``archive`` the classes loaded until the JVM's end are written there; with ``run_id`` it
+    logs JSON lines that have it.
+
+    Raises:
+        EngineError: the JVM ended or gave no sign within 60 s.
+    """
+    with tempfile.TemporaryDirectory(prefix="spark-") as folder:
+        address = Path(folder, "address")
+        command = _command(java, small=small, memory=memory, archive=archive, run_id=run_id)
+        process = subprocess.Popen(  # noqa: S603  # our own command line
+            command,
+            # The gateway ends when this pipe breaks, so it never outlives the driver.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(address)},
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while not address.is_file():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                process.communicate()
+                raise EngineError(
+                    f"{java}: Spark's JVM did not start (exit code {process.returncode}); "
+                    "its message stands above; --engine sail runs without Java"
+                )
+            time.sleep(0.01)
+        with address.open("rb") as written:
+            # What pyspark's own launcher reads there: a port, the secret's length, the secret.
+            port, length = struct.unpack("!ii", written.read(8))
+            os.environ["PYSPARK_GATEWAY_PORT"] = str(port)
+            os.environ["PYSPARK_GATEWAY_SECRET"] = written.read(length).decode()
+    _PROCESSES.append(process)
+
+
+def end() -> None:
+    """Close the JVM that :func:`launch` started, and wait for it (it may be writing an archive)."""
+    while _PROCESSES:
+        process = _PROCESSES.pop()
+        if process.stdin is not None:
+            process.stdin.close()
+        process.wait(timeout=_START_SECONDS)
+        os.environ.pop("PYSPARK_GATEWAY_PORT", None)
+        os.environ.pop("PYSPARK_GATEWAY_SECRET", None)
+
+
+_PROCESSES: list[subprocess.Popen[bytes]] = []
+
+
+def _command(
+    java: Path, *, small: bool, memory: str, archive: Path | None, run_id: str | None
+) -> list[str]:
+    # JSON costs no start-up time: 5.0 s of CPU against 5.1, medians of five paired starts.
+    log_lines = "log4j2.properties" if run_id is None else "log4j2-run.properties"
+    options = [
+        f"-Xmx{memory}",
+        "-XX:+UseSerialGC",
+        "-XX:+IgnoreUnrecognizedVMOptions",
+        "-Djdk.reflect.useDirectMethodHandle=false",
+        "-Dio.netty.tryReflectionSetAccessible=true",
+        # Java reads no TMPDIR, and a container's /tmp can't be written.
+        f"-Djava.io.tmpdir={tempfile.gettempdir()}",
+        f"-Dlog4j2.configurationFile={Path(__file__).with_name(log_lines)}",
+        f"-Drun_id={run_id}",
+        *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
+    ]
+    if small:
+        options.append("-XX:TieredStopAtLevel=1")
+    if archive is not None:
+        options.append(f"-XX:ArchiveClassesAtExit={archive}")
+    elif (made := archive_path(java)).is_file():
+        options += [f"-XX:SharedArchiveFile={made}", "-Xshare:auto", "-Xlog:cds=off"]
+    return [
+        str(java),
+        "-cp",
+        _class_path(),
+        *options,
+        "org.apache.spark.deploy.SparkSubmit",
+        "--conf",
+        "spark.ui.enabled=false",
+        "pyspark-shell",
+    ]
+
+
+def _class_path() -> str:
+    # Spelled out and sorted: the archive is used only with the identical class path.
+    return os.pathsep.join(str(jar) for jar in sorted((_SPARK_HOME / "jars").glob("*.jar")))
+
+
+@cache  # a start asks three times, and each answer takes a JVM of its own
+def _version(java: Path) -> str:
+    try:
+        asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    # Options from the environment are announced among the version's lines, and are not part of it.
+    return "\n".join(line for line in asked.stderr.splitlines() if "Picked up" not in line)

@@ -1,0 +1,112 @@
+"""Which version of which ledger DynamoDB shows: one item of PipelineRuns, the fence of all writers.
+
+A run raises ``publishing`` to its version before it writes the first KPI, and every transaction
+checks that nobody has raised it further since. So a run that was thought dead and wakes up after a
+newer one changes nothing: not even a date whose items the newer one has deleted, where a condition
+on the item itself would find nothing to compare with.
+
+``published`` follows once every date has been written and read back. The dates that the ledger
+changed after it are those that the next run must publish, whatever became of this one.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from ..errors import SupersededError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import ConditionCheckTypeDef
+
+FIRST_LEDGER: Final = "ledger/main"
+_KEY: Final = {"run_id": {"S": "ledger"}}
+_CURRENT: Final = "ledger = :ledger AND publishing <= :version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The ledger's prefix in the bucket, the version being published and the last that was."""
+
+    ledger: str = FIRST_LEDGER
+    publishing: int = 0
+    published: int = 0
+
+
+class Publication:
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def read(self) -> State:
+        found = self._dynamodb.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
+        item = found.get("Item")
+        if item is None:
+            return State()
+        return State(
+            ledger=item["ledger"]["S"],
+            publishing=int(item["publishing"]["N"]),
+            published=int(item["published"]["N"]),
+        )
+
+    def begin(self, ledger: str, version: int, *, fresh: bool = False) -> None:
+        """Keep everybody with an older version out from here on.
+
+        ``fresh``: a ledger that was made anew takes the place of the one before it; nothing of it
+        is published yet.
+
+        Raises:
+            SupersededError: a newer version is being published, or another ledger is in use.
+        """
+        published = ":none" if fresh else "if_not_exists(published, :none)"
+        allowed = f"attribute_not_exists(run_id) OR ({_CURRENT})"
+        if fresh:
+            allowed += " OR publishing < :version"
+        self._update(
+            f"SET ledger = :ledger, publishing = :version, published = {published}",
+            allowed,
+            ledger,
+            version,
+            none=0,
+        )
+
+    def still_ours(self, ledger: str, version: int) -> "ConditionCheckTypeDef":
+        """Return the action that lets a transaction fail once :meth:`begin` would."""
+        return {
+            "TableName": self._table,
+            "Key": _KEY,
+            "ConditionExpression": _CURRENT,
+            "ExpressionAttributeValues": {
+                ":ledger": {"S": ledger},
+                ":version": {"N": str(version)},
+            },
+        }
+
+    def conclude(self, ledger: str, version: int) -> None:
+        """Say that every date of this version stands in DynamoDB.
+
+        Raises:
+            SupersededError: a newer version is being published.
+        """
+        self._update("SET published = :version", _CURRENT, ledger, version)
+
+    def _update(self, update: str, allowed: str, ledger: str, version: int, **more: int) -> None:
+        numbers = {"version": version, **more}
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_KEY,
+                UpdateExpression=update,
+                ConditionExpression=allowed,
+                ExpressionAttributeValues={
+                    ":ledger": {"S": ledger},
+                    **{f":{name}": {"N": str(value)} for name, value in numbers.items()},
+                },
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException":
+                raise SupersededError(
+                    f"ledger version {version}: a newer version is published or about to be"
+                ) from error
+            raise

@@ -1,0 +1,333 @@
+"""Publish KPIs to DynamoDB: a date's items together, and never an older ledger over a newer.
+
+One transaction per order_date writes its OrderKPIs item and all its CategoryKPIs items and
+deletes what the date no longer has. Each write is conditional on ``ledger_version``, and each
+transaction on the fence (:mod:`.fence`), so a late run of an older ledger version
+changes nothing. BatchWriteItem would be half the price but knows no conditions (docs/decisions).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import pyarrow as pa
+import tenacity
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from ..errors import PublishError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import ConditionCheckTypeDef, TransactWriteItemTypeDef
+
+# TransactWriteItems takes 100 actions, the fence among them; a date with more categories takes
+# several transactions, the first of which holds its OrderKPIs item.
+MAX_ACTIONS: Final = 100
+# BatchGetItem takes 100 keys.
+_MAX_KEYS: Final = 100
+
+_NOT_NEWER: Final = "attribute_not_exists(ledger_version) OR ledger_version <= :version"
+
+Item = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    category_kpis: str
+    order_kpis: str
+    runs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What every item of one run carries; ``ledger_version`` only ever grows."""
+
+    run_id: str
+    ledger_version: int
+    computed_at: datetime
+
+    def attributes(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "ledger_version": self.ledger_version,
+            "computed_at": self.computed_at.astimezone(UTC).isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The items of one order_date: one of OrderKPIs, and one of CategoryKPIs per category.
+
+    The OrderKPIs item lists its categories, so that the next version of the date knows which
+    items to delete without scanning a table. It is None for a date that has no orders (any more).
+    """
+
+    order_date: str
+    order_item: Item | None
+    category_items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """How many items were written and deleted, and the dates left alone: a newer one is there."""
+
+    items: int
+    deleted: int
+    superseded: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What publishing would change of an item: ``before`` or ``after`` is None where there is none.
+
+    Both hold the attributes that differ; run, version and time always do and are left out.
+    """
+
+    table: str
+    key: Mapping[str, str]
+    before: Item | None
+    after: Item | None
+
+
+def to_days(category: pa.Table, daily: pa.Table, dates: Iterable[date], stamp: Stamp) -> list[Day]:
+    """Turn both KPI tables (kpis.CATEGORY_KPIS, kpis.ORDER_KPIS) into items of these dates."""
+    rows = sorted(category.to_pylist(), key=lambda row: (row["order_date"], row["category"]))
+    by_date = {day: list(items) for day, items in groupby(rows, key=lambda row: row["order_date"])}
+    totals = {row["order_date"]: _item(row, stamp) for row in daily.to_pylist()}
+    days = []
+    for day in sorted(dates):
+        categories = by_date.get(day, [])
+        order_item = totals.get(day)
+        if order_item and categories:  # DynamoDB has no empty set
+            order_item["categories"] = {item["category"] for item in categories}
+        days.append(
+            Day(
+                order_date=day.isoformat(),
+                order_item=order_item,
+                category_items=[_item(item, stamp) for item in categories],
+            )
+        )
+    return days
+
+
+def publish(
+    days: Sequence[Day],
+    dynamodb: "DynamoDBClient",
+    tables: Tables,
+    stamp: Stamp,
+    fence: "ConditionCheckTypeDef",
+) -> Published:
+    """Write every day that is not already there in a newer version, then read all of it back.
+
+    ``fence`` is checked in each transaction; where it fails, as where an item is newer, the day is
+    left alone.
+
+    Raises:
+        PublishError: what DynamoDB holds afterwards is not what was to be written.
+    """
+    deleted = items = 0
+    superseded = []
+    before = _order_items(dynamodb, tables, [day.order_date for day in days])
+    for day in days:
+        put, delete = _actions(day, before.get(day.order_date), tables, stamp)
+        if not put and not delete:
+            continue
+        if _write([*put, *delete], fence, dynamodb):
+            items += len(put)
+            deleted += len(delete)
+        else:
+            superseded.append(day.order_date)
+    _verify([day for day in days if day.order_date not in superseded], dynamodb, tables, stamp)
+    return Published(items=items, deleted=deleted, superseded=superseded)
+
+
+def differences(
+    days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables
+) -> Iterator[Difference]:
+    """Yield, item by item, what publishing these days would change; nothing is written."""
+    before = _order_items(dynamodb, tables, [day.order_date for day in days])
+    for day in days:
+        there = before.get(day.order_date)
+        names = sorted(_categories(there) | _categories(day.order_item))
+        keys = [{"category": name, "order_date": day.order_date} for name in names]
+        found = {
+            item["category"]: item
+            for item in _get(dynamodb, [(tables.category_kpis, key) for key in keys])
+        }
+        wanted = {item["category"]: item for item in day.category_items}
+        yield from _difference(
+            tables.order_kpis, {"order_date": day.order_date}, there, day.order_item
+        )
+        for key in keys:
+            name = key["category"]
+            yield from _difference(tables.category_kpis, key, found.get(name), wanted.get(name))
+
+
+def stored(dates: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables) -> Iterator[Day]:
+    """Yield what the tables hold of these dates, in their order."""
+    for some in _chunks(dates, _MAX_KEYS):
+        orders = _order_items(dynamodb, tables, some)
+        keys = [
+            (tables.category_kpis, {"category": name, "order_date": day})
+            for day in some
+            for name in sorted(_categories(orders.get(day)))
+        ]
+        by_date: dict[str, list[Item]] = {day: [] for day in some}
+        for item in _get(dynamodb, keys):
+            by_date[item["order_date"]].append(item)
+        for day in some:
+            yield Day(order_date=day, order_item=orders.get(day), category_items=by_date[day])
+
+
+_OF_THE_RUN: Final = frozenset({"run_id", "ledger_version", "computed_at"})
+
+
+def _difference(
+    table: str, key: Mapping[str, str], before: Item | None, after: Item | None
+) -> Iterator[Difference]:
+    names = {*(before or {}), *(after or {})} - _OF_THE_RUN - set(key)
+    differing = {n for n in names if (before or {}).get(n) != (after or {}).get(n)}
+    if differing:
+        yield Difference(
+            table=table,
+            key=key,
+            before=before and {n: before[n] for n in sorted(differing) if n in before},
+            after=after and {n: after[n] for n in sorted(differing) if n in after},
+        )
+
+
+def _item(row: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
+    plain = {k: v.isoformat() if isinstance(v, date) else v for k, v in row.items()}
+    return plain | stamp.attributes()
+
+
+def _categories(item: Item | None) -> set[str]:
+    return set() if item is None else set(item.get("categories", ()))
+
+
+def _actions(
+    day: Day, before: Item | None, tables: Tables, stamp: Stamp
+) -> tuple[list["TransactWriteItemTypeDef"], list["TransactWriteItemTypeDef"]]:
+    """Return what to put and what to delete for one date, that of OrderKPIs first."""
+    condition: Any = {
+        "ConditionExpression": _NOT_NEWER,
+        "ExpressionAttributeValues": _serialised({":version": stamp.ledger_version}),
+    }
+    written = [(tables.category_kpis, item) for item in day.category_items]
+    gone = [
+        (tables.category_kpis, {"category": category, "order_date": day.order_date})
+        for category in sorted(_categories(before) - _categories(day.order_item))
+    ]
+    if day.order_item is not None:
+        written.insert(0, (tables.order_kpis, day.order_item))
+    elif before is not None:
+        gone.insert(0, (tables.order_kpis, {"order_date": day.order_date}))
+    puts: list[Any] = [
+        {"Put": {"TableName": table, "Item": _serialised(item), **condition}}
+        for table, item in written
+    ]
+    deletes: list[Any] = [
+        {"Delete": {"TableName": table, "Key": _serialised(key), **condition}}
+        for table, key in gone
+    ]
+    return puts, deletes
+
+
+def _write(
+    actions: Sequence["TransactWriteItemTypeDef"],
+    fence: "ConditionCheckTypeDef",
+    dynamodb: "DynamoDBClient",
+) -> bool:
+    """Write one date; False when a newer version of it stands there already."""
+    try:
+        for chunk in _chunks(actions, MAX_ACTIONS - 1):
+            _transact(dynamodb, [{"ConditionCheck": fence}, *chunk])
+    except ClientError as error:
+        if "ConditionalCheckFailed" in _cancellations(error):
+            return False
+        raise
+    return True
+
+
+def _cancellations(error: BaseException) -> set[str]:
+    """Return why a transaction's actions were refused; empty for any other error."""
+    if not isinstance(error, ClientError):
+        return set()
+    reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return {reason.get("Code", "None") for reason in reasons} - {"None"}
+
+
+def _is_passing(error: BaseException) -> bool:
+    # botocore retries throttled calls; a transaction refused for another one's sake it does not.
+    return bool(
+        _cancellations(error)
+        & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+    )
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_passing),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
+    stop=tenacity.stop_after_attempt(10),
+    reraise=True,
+)
+def _transact(dynamodb: "DynamoDBClient", actions: Sequence["TransactWriteItemTypeDef"]) -> None:
+    dynamodb.transact_write_items(TransactItems=actions)
+
+
+def _verify(days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables, stamp: Stamp) -> None:
+    keys = [
+        (tables.order_kpis, {"order_date": day.order_date}) for day in days if day.order_item
+    ] + [
+        (tables.category_kpis, {"category": item["category"], "order_date": day.order_date})
+        for day in days
+        for item in day.category_items
+    ]
+    found = list(_get(dynamodb, keys))
+    older = sum(int(item["ledger_version"]) < stamp.ledger_version for item in found)
+    if len(found) != len(keys) or older:
+        raise PublishError(
+            f"{tables.order_kpis} and {tables.category_kpis}: {len(keys)} items were written, "
+            f"{len(found)} are there, {older} of them in an older version; run the transform again"
+        )
+
+
+def _order_items(
+    dynamodb: "DynamoDBClient", tables: Tables, dates: Sequence[str]
+) -> dict[str, Item]:
+    keys = [(tables.order_kpis, {"order_date": day}) for day in dates]
+    return {item["order_date"]: item for item in _get(dynamodb, keys)}
+
+
+def _get(
+    dynamodb: "DynamoDBClient", keys: Sequence[tuple[str, Mapping[str, str]]]
+) -> Iterator[Item]:
+    """Yield the items of (table, key) pairs that exist, read consistently."""
+    for chunk in _chunks(keys, _MAX_KEYS):
+        wanted: dict[str, Any] = {}
+        for table, key in chunk:
+            request = wanted.setdefault(table, {"Keys": [], "ConsistentRead": True})
+            request["Keys"].append(_serialised(key))
+        while wanted:
+            answer = dynamodb.batch_get_item(RequestItems=wanted)
+            for items in answer["Responses"].values():
+                yield from map(_deserialised, items)
+            wanted = answer.get("UnprocessedKeys", {})
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _serialised(item: Item) -> dict[str, Any]:
+    serialise = TypeSerializer().serialize
+    return {name: serialise(value) for name, value in item.items()}
+
+
+def _deserialised(item: Mapping[str, Any]) -> Item:
+    deserialise = TypeDeserializer().deserialize
+    return {name: deserialise(value) for name, value in item.items()}
