@@ -1,0 +1,1 @@
+"""What the stages agree on, and nothing else. Standard library only: Lambda ships it, too."""

@@ -1,22 +1,18 @@
-"""The manifest of a run: exactly which object versions it has claimed.
+"""The manifest of a run, ``runs/RUN/manifest.json``: exactly which object versions it claims.
 
-Written once by the trigger, read by every later stage, never changed. A stage
-that reads bytes reads these versions and no others, whatever lands meanwhile.
+The trigger writes it once. Every later stage reads these versions and no others, even when newer
+ones land during the run.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
-from typing import Any, Final, Literal, Self
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, Self
 
+from . import typed_json
 from .keys import DatasetName, dataset_of
+from .typed_json import DocumentError, JsonText
 
-Task = Literal["process", "recompute", "rebuild"]
-_TASKS: Final = ("process", "recompute", "rebuild")
-
-
-class ManifestError(ValueError):
-    """The manifest cannot be used; the message says which part and why."""
+RunKind = Literal["process", "recompute", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +35,7 @@ class FileVersion:
     def dataset(self) -> DatasetName:
         dataset = dataset_of(self.key)
         if dataset is None:
-            raise ManifestError(
+            raise DocumentError(
                 f"{self.key}: not the name of an orders, order_items or products file"
             )
         return dataset
@@ -59,46 +55,14 @@ class Manifest:
     created_at: datetime
     forced: bool
     files: tuple[FileVersion, ...]
-    task: Task = "process"
+    task: RunKind = "process"
     start: date | None = None
     end: date | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), default=_isoformat, indent=1)
+        return typed_json.to_json(self)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Raise ManifestError when the text is not a manifest."""
-        try:
-            document: dict[str, Any] = json.loads(text)
-            files = tuple(
-                FileVersion(**{**file, "landed_at": _utc(file["landed_at"])})
-                for file in document["files"]
-            )
-            parsed = {
-                "created_at": _utc(document["created_at"]),
-                "files": files,
-                "start": _date(document["start"]),
-                "end": _date(document["end"]),
-            }
-            if document["task"] not in _TASKS:
-                raise ManifestError(f"its task is {document['task']!r}, not one of {_TASKS}")
-            return cls(**{**document, **parsed})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ManifestError(f"not a run's manifest: {error}") from error
-
-
-def _isoformat(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in a manifest")
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _date(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
+    def from_json(cls, text: JsonText) -> Self:
+        """Raise typed_json.DocumentError when the text is not a manifest."""
+        return typed_json.from_json(cls, text)

@@ -121,7 +121,7 @@ def fetch_manifest(uri: str) -> Manifest:
     """Read a run's manifest from S3 or from a local file.
 
     Raises:
-        ManifestError: what is there is no manifest.
+        typed_json.DocumentError: the object is not a manifest.
         DeliveryError: nothing is there.
     """
     if "://" in uri:

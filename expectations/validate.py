@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 import duckdb
 
 from contract.keys import RunKeys
-from contract.manifest import ManifestError
+from contract.typed_json import DocumentError
 from delivery import reader
 from delivery.container_log import Stages, container_log, one_line
 from delivery.datasets import DATASETS
@@ -338,7 +338,7 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
     except DeliveryError as error:
         # A folder was typed by a person; a manifest's files were there when it was written.
         return _failed(error, code=2 if arguments.input else 1)
-    except (ManifestError, SuiteError) as error:
+    except (DocumentError, SuiteError) as error:
         return _failed(error, code=1)
     except duckdb.OutOfMemoryException as error:
         limit = settings.memory_limit

@@ -23,7 +23,8 @@ import tenacity
 from botocore.exceptions import ClientError
 
 from contract.keys import DatasetName, RunKeys
-from contract.manifest import Manifest, ManifestError
+from contract.manifest import Manifest
+from contract.typed_json import DocumentError
 from dashboard import publishing as dashboard
 from delivery.container_log import Stages
 
@@ -84,7 +85,7 @@ class RunStore:
         bucket, key = split_uri(uri)
         try:
             manifest = Manifest.from_json(_get(s3, bucket, key))
-        except ManifestError as error:
+        except DocumentError as error:
             raise RunError(f"{uri}: {error}") from error
         return cls(s3=s3, bucket=bucket, manifest=manifest)
 

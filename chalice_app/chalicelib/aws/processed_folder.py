@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from contract.keys import PROCESSED, RunKeys, dataset_of
-from contract.manifest import FileVersion, Manifest, ManifestError
+from contract.manifest import FileVersion, Manifest
+from contract.typed_json import DocumentError
 
 from .documents import Documents
 from .landing_folder import object_versions, pinned_id
@@ -55,7 +56,7 @@ class Processed:
         manifest: Manifest | None = None
         try:
             manifest = self._documents.kept_manifest(run_id)
-        except ManifestError as error:
+        except DocumentError as error:
             log.warning("unreadable manifest", extra={"run_id": run_id, "cause": str(error)})
         return {file.name: file.landed_at for file in manifest.files} if manifest else {}
 
