@@ -9,10 +9,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-if TYPE_CHECKING:
-    from spark_jobs.publish.tables import Day, Item
+from contract.verdict import Verdict
 
 FORMAT: Final = 1
 # Three years and the week before them: 200 categories are 1.5 MB then.
@@ -35,7 +34,18 @@ _ORDER_COUNT: Final = CATEGORY.index("order_count")
 
 
 class FiguresError(ValueError):
-    """The kept figures can't be read; they are to be made anew from the tables."""
+    """The kept figures cannot be read; they are computed from the tables instead."""
+
+
+class PublishedDay(Protocol):
+    """The items of one order date. ``order_item`` is None for a date without orders."""
+
+    @property
+    def order_date(self) -> str: ...
+    @property
+    def order_item(self) -> Mapping[str, Any] | None: ...
+    @property
+    def category_items(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +56,8 @@ class DayFigures:
     categories: Mapping[str, tuple[int, ...]]
 
     @classmethod
-    def of(cls, day: "Day") -> Self | None:
-        """Return None for a date that has no orders (any more)."""
+    def of(cls, day: PublishedDay) -> Self | None:
+        """Return None for a date without orders."""
         if day.order_item is None:
             return None
         return cls(
@@ -60,7 +70,7 @@ class DayFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFigures:
-    """What became of a run's delivery; ``rows`` is None for a run that had none."""
+    """The result of a run's delivery; ``rows`` is None for a run without one."""
 
     run_id: str
     task: str
@@ -68,35 +78,38 @@ class RunFigures:
     outcome: str
     files: int = 0
     rejected_files: int = 0
-    rejected: Sequence[Mapping[str, str]] = ()
+    rejected: Sequence[Mapping[str, str | None]] = ()
     rows: Mapping[str, int] | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     quarantined_rows: str | None = None
     dates: int | None = None
 
     @classmethod
-    def of(cls, verdict: Mapping[str, Any], *, task: str, dates: int | None) -> Self:
-        """Read them from a verdict.json. ``dates``: how many the run has published, if it did."""
-        rejected = [file for file in verdict["files"] if file["status"] == "rejected"]
+    def of(cls, verdict: Verdict, *, task: str, dates: int | None) -> Self:
+        """Read them from a verdict. ``dates`` is how many dates the run published, if any."""
         reasons: dict[str, int] = {}
-        for file in verdict["files"]:
-            for reason, count in file["reasons"].items():
+        for file in verdict.files:
+            for reason, count in file.reasons.items():
                 reasons[reason] = reasons.get(reason, 0) + count
-        totals = verdict["totals"]
+        totals = verdict.totals
         return cls(
-            run_id=verdict["run_id"],
+            run_id=verdict.run_id,
             task=task,
-            at=verdict["created_at"],
-            outcome=verdict["outcome"],
-            files=totals["files"],
-            rejected_files=totals["rejected_files"],
+            at=verdict.created_at.isoformat(),
+            outcome=verdict.outcome,
+            files=totals.files,
+            rejected_files=totals.rejected_files,
             rejected=[
-                {name: file[name] for name in ("name", "reason", "detail")}
-                for file in rejected[:_KEPT_REJECTED_FILES]
+                {"name": file.name, "reason": file.reason, "detail": file.detail}
+                for file in verdict.rejected[:_KEPT_REJECTED_FILES]
             ],
-            rows={kind: totals[f"{kind}_rows"] for kind in ("accepted", "quarantined", "held")},
+            rows={
+                "accepted": totals.accepted_rows,
+                "quarantined": totals.quarantined_rows,
+                "held": totals.held_rows,
+            },
             reasons=dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
-            quarantined_rows=verdict["quarantined_rows"],
+            quarantined_rows=verdict.quarantined_rows,
             dates=dates,
         )
 
@@ -196,7 +209,7 @@ def _days(document: Mapping[str, Any]) -> dict[str, DayFigures]:
     }
 
 
-def _whole_numbers(item: "Item", names: Sequence[str]) -> tuple[int, ...]:
+def _whole_numbers(item: Mapping[str, Any], names: Sequence[str]) -> tuple[int, ...]:
     return tuple(_cents(item[name]) if name in MONEY else int(item[name]) for name in names)
 
 

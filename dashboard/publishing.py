@@ -1,11 +1,12 @@
-"""Carry the figures on by what a run has published, and write the page.
+"""Update the figures with what a run has published, and write the page.
 
-A run reads one object and writes two, whatever the tables hold. Dates that an earlier run has
-published without getting this far are read from the tables by key, as is everything where
-the figures are missing or damaged; nothing scans.
+A run reads one object and writes two, however many items the tables hold. Dates that an earlier
+run published without updating the dashboard are read from the tables by key. So are all dates
+where the figures are missing or damaged. Nothing scans a table.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -14,121 +15,147 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from contract.keys import RunKeys
+from contract.manifest import RunKind
+from contract.verdict import Verdict
 
-from .figures import KEPT_DAYS, KEPT_RUNS, DayFigures, Figures, FiguresError, RunFigures
+from .figures import (
+    KEPT_DAYS,
+    KEPT_RUNS,
+    DayFigures,
+    Figures,
+    FiguresError,
+    PublishedDay,
+    RunFigures,
+)
 from .page import render
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from spark_jobs.publish.tables import Day, Stamp
-
 PAGE: Final = "dashboard/index.html"
 FIGURES: Final = "dashboard/kpis.json.gz"
-# The validator's list of runs, those included whose delivery was rejected as a whole.
+# The validator's list of runs. It includes runs whose whole delivery was rejected.
 RUNS: Final = "data_docs/history/latest.json"
-# Runs follow one another; only one that was thought dead can be in another's way.
+# One run follows another; only a run whose lock was taken over can write at the same time.
 _ATTEMPTS: Final = 3
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Edition:
-    """What one run publishes. ``previous_version``: the version published before it.
+class DashboardUpdate:
+    """What one run publishes. ``computed_at`` is ISO 8601 text, as in the items.
 
-    ``fresh``: the ledger was made anew, so that no other dates are left.
+    ``previous_version`` is the ledger version published before it. ``fresh`` means that the ledger
+    was rebuilt, so that dates of earlier runs are dropped.
     """
 
-    stamp: "Stamp"
-    task: str
+    run_id: str
+    ledger_version: int
+    computed_at: str
+    task: RunKind
     ledger: str
     previous_version: int
     fresh: bool
     days: dict[str, DayFigures | None] = field(default_factory=dict)
 
-    def take(self, days: "Iterable[Day]") -> None:
+    def add(self, days: Iterable[PublishedDay]) -> None:
         """Keep the figures of dates that are published; dates come in ascending order."""
         for day in days:
             self.days[day.order_date] = DayFigures.of(day)
-        for beyond in list(self.days)[:-KEPT_DAYS]:
-            del self.days[beyond]
+        for too_old in list(self.days)[:-KEPT_DAYS]:
+            del self.days[too_old]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What stands in the ledger and the tables, for figures that are not at hand."""
+class PublishedKpis:
+    """Where dates are read from that the kept figures lack: the ledger and the KPI tables."""
 
     dates: Callable[[], Collection[date]]
     dates_since: Callable[[int], Collection[date]]
-    days: "Callable[[Sequence[str]], Iterable[Day]]"
+    days: Callable[[Sequence[str]], Iterable[PublishedDay]]
 
     def figures(self, dates: Iterable[date]) -> dict[str, DayFigures | None]:
         latest = sorted(day.isoformat() for day in dates)[-KEPT_DAYS:]
         return {day.order_date: DayFigures.of(day) for day in self.days(latest)}
 
 
-def publish(edition: Edition, stored: Stored, s3: "S3Client", bucket: str) -> str:
-    """Write the figures and the page, and say so; or say why not: that fails no run."""
+def publish(update: DashboardUpdate, kpis: PublishedKpis, s3: "S3Client", bucket: str) -> None:
+    """Write the figures and the page. A failure is a warning in the log and raises nothing."""
     try:
-        return _publish(edition, stored, _Bucket(s3, bucket))
-    except Exception as error:  # the KPIs are published, and no page is worth a run that was good
-        return (
-            f"dashboard: not written ({type(error).__name__}: {error});"
-            " the next run writes it, with what it lacks now"
+        _publish(update, kpis, _Bucket(s3, bucket))
+    except Exception as error:  # the KPIs are published: a page must not fail their run
+        log.warning(
+            "dashboard not written; the next run writes it, with the dates of this run",
+            extra={"error": f"{type(error).__name__}: {error}"},
         )
 
 
-def _publish(edition: Edition, stored: Stored, bucket: "_Bucket") -> str:
+def _publish(update: DashboardUpdate, kpis: PublishedKpis, bucket: "_Bucket") -> None:
     for _ in range(_ATTEMPTS):
-        there, etag = bucket.figures()
-        if there is not None and there.ledger_version > edition.stamp.ledger_version:
-            return f"dashboard: left alone, it shows ledger version {there.ledger_version}"
-        figures = _carried_on(there, edition, stored)
-        figures = figures.with_runs(_runs(figures, edition, bucket))
+        kept, etag = bucket.figures()
+        if kept is not None and kept.ledger_version > update.ledger_version:
+            log.info(
+                "dashboard not written: it shows a newer ledger version",
+                extra={"ledger_version": kept.ledger_version},
+            )
+            return
+        figures = _updated(kept, update, kpis)
+        figures = figures.with_runs(_runs(figures, update, bucket))
         if bucket.put_figures(figures, etag):
             page = render(figures).encode()
             bucket.put(PAGE, page, "text/html; charset=utf-8")
-            return (
-                f"dashboard: s3://{bucket.name}/{PAGE}, {len(figures.days)} dates,"
-                f" {len(page) / 1024**2:.1f} MB"
+            log.info(
+                "dashboard written",
+                extra={
+                    "page": f"s3://{bucket.name}/{PAGE}",
+                    "dates": len(figures.days),
+                    "bytes": len(page),
+                },
             )
-    return "dashboard: left alone, other runs are writing it at the same time"
+            return
+    log.warning("dashboard not written: other runs write it at the same time")
 
 
-def _carried_on(there: Figures | None, edition: Edition, stored: Stored) -> Figures:
-    """Return what was there with the run's dates, and with those that it lacks."""
-    stamp = edition.stamp.attributes()
-    new = Figures(ledger=edition.ledger, runs=there.runs if there else (), **stamp)
-    if edition.fresh:
-        return new.with_days(edition.days)
-    if there is None or there.ledger != edition.ledger:
-        return new.with_days({**stored.figures(stored.dates()), **edition.days})
+def _updated(kept: Figures | None, update: DashboardUpdate, kpis: PublishedKpis) -> Figures:
+    """Return the kept figures with the run's dates, and with the dates that they lack."""
+    new = Figures(
+        ledger=update.ledger,
+        ledger_version=update.ledger_version,
+        run_id=update.run_id,
+        computed_at=update.computed_at,
+        runs=kept.runs if kept else (),
+    )
+    if update.fresh:
+        return new.with_days(update.days)
+    if kept is None or kept.ledger != update.ledger:
+        return new.with_days({**kpis.figures(kpis.dates()), **update.days})
     missed: dict[str, DayFigures | None] = {}
-    if there.ledger_version != edition.previous_version:
-        changed = stored.dates_since(there.ledger_version)
-        missed = stored.figures(day for day in changed if day.isoformat() not in edition.days)
-    return replace(new, days=there.days).with_days({**missed, **edition.days})
+    if kept.ledger_version != update.previous_version:
+        changed = kpis.dates_since(kept.ledger_version)
+        missed = kpis.figures(day for day in changed if day.isoformat() not in update.days)
+    return replace(new, days=kept.days).with_days({**missed, **update.days})
 
 
-def _runs(figures: Figures, edition: Edition, bucket: "_Bucket") -> list[RunFigures]:
-    """Return this run, and runs that are not known yet because they ended without publishing."""
-    run_id = edition.stamp.run_id
+def _runs(figures: Figures, update: DashboardUpdate, bucket: "_Bucket") -> list[RunFigures]:
+    """Return this run, and earlier runs that are not known because they published nothing."""
     known = {run.run_id for run in figures.runs}
     found = [
         RunFigures.of(verdict, task="process", dates=None)
         for other in bucket.latest_runs()
-        if other not in known and other != run_id and (verdict := bucket.verdict(other))
+        if other not in known and other != update.run_id and (verdict := bucket.verdict(other))
     ]
-    verdict = None if edition.task == "recompute" else bucket.verdict(run_id)
+    verdict = None if update.task == "recompute" else bucket.verdict(update.run_id)
     if verdict is not None:
-        return [*found, RunFigures.of(verdict, task=edition.task, dates=len(edition.days))]
+        return [*found, RunFigures.of(verdict, task=update.task, dates=len(update.days))]
     return [
         *found,
         RunFigures(
-            run_id=run_id,
-            task=edition.task,
-            at=edition.stamp.attributes()["computed_at"],
+            run_id=update.run_id,
+            task=update.task,
+            at=update.computed_at,
             outcome="published",
-            dates=len(edition.days),
+            dates=len(update.days),
         ),
     ]
 
@@ -139,7 +166,7 @@ class _Bucket:
         self.name = name
 
     def figures(self) -> tuple[Figures | None, str | None]:
-        """Return the figures, if they are there and can be read, and their object's ETag."""
+        """Return the figures, if they exist and can be read, and the ETag of their object."""
         try:
             found = self._s3.get_object(Bucket=self.name, Key=FIGURES)
         except self._s3.exceptions.NoSuchKey:
@@ -150,7 +177,7 @@ class _Bucket:
             return None, found["ETag"]
 
     def put_figures(self, figures: Figures, etag: str | None) -> bool:
-        """Write them in place of the object with this ETag; False when it is no longer there."""
+        """Replace the object that has this ETag; False when another run has replaced it."""
         condition: Mapping[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
             self.put(FIGURES, figures.to_bytes(), "application/gzip", **condition)
@@ -174,16 +201,16 @@ class _Bucket:
         )
 
     def latest_runs(self) -> list[str]:
-        history = self._json(RUNS) or {"runs": []}
-        return [run["run_id"] for run in history["runs"][-KEPT_RUNS:]]
+        history = self._read(RUNS)
+        runs = json.loads(history)["runs"] if history is not None else []
+        return [run["run_id"] for run in runs[-KEPT_RUNS:]]
 
-    def verdict(self, run_id: str) -> Mapping[str, Any] | None:
-        return self._json(RunKeys(run_id).verdict)
+    def verdict(self, run_id: str) -> Verdict | None:
+        text = self._read(RunKeys(run_id).verdict)
+        return None if text is None else Verdict.from_json(text)
 
-    def _json(self, key: str) -> Mapping[str, Any] | None:
+    def _read(self, key: str) -> bytes | None:
         try:
-            found = self._s3.get_object(Bucket=self.name, Key=key)
+            return self._s3.get_object(Bucket=self.name, Key=key)["Body"].read()
         except self._s3.exceptions.NoSuchKey:
             return None
-        document: Mapping[str, Any] = json.loads(found["Body"].read())
-        return document

@@ -180,12 +180,12 @@ def transform_run(
             # What only the ledger before this one had is deleted.
             dates |= current.head().dates
         stamp = Stamp(run_id=manifest.run_id, ledger_version=snapshot.version, computed_at=now)
-        edition = dashboard.Edition(
-            stamp=stamp,
+        update = dashboard.DashboardUpdate(
             task=manifest.task,
             ledger=prefix,
             previous_version=before.published,
             fresh=rebuild,
+            **stamp.attributes(),
         )
         try:
             publication.begin(prefix, snapshot.version, fresh=rebuild)
@@ -195,7 +195,7 @@ def transform_run(
                 with stages.stage("publish"):
                     days = to_days(*results, some, stamp)
                     done = publish(days, dynamodb, tables, stamp, fence)
-                    edition.take(days)
+                    update.add(days)
                 counts.items += done.items
                 counts.deleted += done.deleted
                 counts.superseded += done.superseded
@@ -209,12 +209,12 @@ def transform_run(
                 )
             publication.conclude(prefix, snapshot.version)
             with stages.stage("dashboard"):
-                there = dashboard.Stored(
+                published = dashboard.PublishedKpis(
                     dates=lambda: snapshot.dates,
                     dates_since=ledger.dates_since,
                     days=lambda dates: stored(dates, dynamodb, tables),
                 )
-                log.info(dashboard.publish(edition, there, store.s3, store.bucket))
+                dashboard.publish(update, published, store.s3, store.bucket)
         except SupersededError as error:
             log.warning("%s; its own run publishes these dates", error)
             counts.superseded = sorted(day.isoformat() for day in dates)

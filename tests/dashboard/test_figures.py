@@ -1,11 +1,13 @@
 """The kept figures: exactly what the items hold, whatever becomes of the dates."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from contract.verdict import FileStatus, FileVerdict, Totals, Verdict
 from dashboard.figures import (
     CATEGORY,
     DAILY,
@@ -28,29 +30,49 @@ def figures_of(*days) -> Figures:
     return EMPTY.with_days({day.order_date: DayFigures.of(day) for day in days})
 
 
-def verdict(run_id: str, created_at: str = "2026-03-01T12:00:00+00:00"):
-    return {
-        "run_id": run_id,
-        "created_at": created_at,
-        "outcome": "partly_accepted",
-        "totals": {
-            "files": 3,
-            "rejected_files": 1,
-            "rows": 30,
-            "accepted_rows": 20,
-            "quarantined_rows": 3,
-            "held_rows": 7,
-        },
-        "files": [
-            {"name": "a.csv", "status": "rejected", "reason": "missing_column", "detail": "no x"}
-            | {"reasons": {}},
-            {"name": "b.csv", "status": "accepted", "reason": None, "detail": None}
-            | {"reasons": {"bad_quantity": 2, "unknown_order": 4}},
-            {"name": "c.csv", "status": "accepted", "reason": None, "detail": None}
-            | {"reasons": {"bad_quantity": 1, "unknown_order": 3}},
-        ],
-        "quarantined_rows": f"quarantine/{run_id}/rows.csv",
-    }
+def verdict(run_id: str, created_at: str = "2026-03-01T12:00:00+00:00") -> Verdict:
+    return Verdict(
+        run_id=run_id,
+        outcome="partly_accepted",
+        created_at=datetime.fromisoformat(created_at),
+        totals=Totals(
+            files=3, rejected_files=1, rows=30, accepted_rows=20, quarantined_rows=3, held_rows=7
+        ),
+        files=(
+            file_verdict("a.csv", "rejected", reason="missing_column", detail="no x"),
+            file_verdict("b.csv", "accepted", reasons={"bad_quantity": 2, "unknown_order": 4}),
+            file_verdict("c.csv", "accepted", reasons={"bad_quantity": 1, "unknown_order": 3}),
+        ),
+        warnings=(),
+        accepted={},
+        held={},
+        quarantined_rows=f"quarantine/{run_id}/rows.csv",
+        data_docs=None,
+    )
+
+
+def file_verdict(
+    name: str,
+    status: FileStatus,
+    *,
+    reason: str | None = None,
+    detail: str | None = None,
+    reasons: Mapping[str, int] | None = None,
+) -> FileVerdict:
+    return FileVerdict(
+        key=f"incoming/{name}",
+        name=name,
+        sha256=None,
+        dataset="orders",
+        status=status,
+        reason=reason,
+        detail=detail,
+        rows=10,
+        accepted_rows=0,
+        quarantined_rows=0,
+        held_rows=0,
+        reasons=reasons or {},
+    )
 
 
 def test_kept_figures_are_the_items_to_the_cent() -> None:
@@ -113,7 +135,9 @@ def test_three_years_are_kept_and_sixty_runs() -> None:
         timedelta(days=3 * 366)
     )
     runs = [
-        RunFigures.of(verdict(f"run-{n:03}", f"2026-01-01T00:{n:02}:00Z"), task="process", dates=1)
+        RunFigures.of(
+            verdict(f"run-{n:03}", f"2026-01-01T00:{n:02}:00+00:00"), task="process", dates=1
+        )
         for n in range(59)
     ]
     figures = figures.with_runs(runs).with_runs([replace(runs[0], at="2026-01-02"), *runs[1:]])
@@ -123,7 +147,7 @@ def test_three_years_are_kept_and_sixty_runs() -> None:
     assert figures.runs[-1].run_id == "run-000"
 
 
-def test_a_run_tells_its_rows_its_reasons_and_its_rejected_files() -> None:
+def test_a_run_has_its_rows_its_reasons_and_its_rejected_files() -> None:
     assert RunFigures.of(verdict("r1"), task="process", dates=4) == RunFigures(
         run_id="r1",
         task="process",
@@ -151,6 +175,6 @@ def test_a_run_tells_its_rows_its_reasons_and_its_rejected_files() -> None:
         packed({"format": 1, "runs": 3} | EMPTY.document() | {"runs": [{"name": "x"}]}),
     ],
 )
-def test_damaged_figures_are_said_to_be(damaged: bytes) -> None:
+def test_damaged_figures_are_refused(damaged: bytes) -> None:
     with pytest.raises(FiguresError):
         Figures.from_bytes(damaged)

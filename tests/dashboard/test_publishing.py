@@ -1,9 +1,8 @@
 """What a run reads and writes of the dashboard, on an embedded S3 and DynamoDB."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from contract.keys import RunKeys
+from contract.verdict import Verdict
 from dashboard.figures import DayFigures, Figures
-from dashboard.publishing import FIGURES, PAGE, RUNS, Edition, Stored, publish
+from dashboard.publishing import FIGURES, PAGE, RUNS, DashboardUpdate, PublishedKpis, publish
 from spark_jobs.publish import tables as tables
 from spark_jobs.publish.fence import Publication
 from spark_jobs.publish.tables import Day, Tables
@@ -55,24 +55,24 @@ class Shop:
 
     def run(
         self, version: int, days: Sequence[Day], *, previous: int | None = None, **options: Any
-    ) -> str:
+    ) -> None:
         """Publish the dashboard as the transformer does; with ``in_tables`` the tables before."""
         self.requests.clear()
         self.read_dates.clear()
         if options.pop("delivered", True):
-            self._put(RunKeys(f"run-{version}").verdict, verdict(f"run-{version}"))
+            self.put_verdict(verdict(f"run-{version}"))
         self.changed[version] = list(days)
         if options.pop("in_tables", False):
             self.to_tables(version, days)
-        edition = Edition(
-            stamp=stamp(version),
+        update = DashboardUpdate(
+            **stamp(version).attributes(),
             task=options.pop("task", "process"),
             ledger=options.pop("ledger", LEDGER),
             previous_version=version - 1 if previous is None else previous,
             fresh=options.pop("fresh", False),
         )
-        edition.take(days)
-        return publish(edition, self.stored(), options.pop("s3", self.s3), "shop")
+        update.add(days)
+        publish(update, self.published_kpis(), options.pop("s3", self.s3), "shop")
 
     def to_tables(self, version: int, days: Sequence[Day]) -> None:
         self.changed[version] = list(days)
@@ -81,7 +81,7 @@ class Shop:
         fence = publication.still_ours(LEDGER, version)
         tables.publish(stamped(days, version), self.dynamodb, TABLES, stamp(version), fence)
 
-    def stored(self) -> Stored:
+    def published_kpis(self) -> PublishedKpis:
         def dates(after: int = 0) -> set[date]:
             return {
                 date.fromisoformat(day.order_date)
@@ -94,7 +94,7 @@ class Shop:
             self.read_dates += wanted
             return tables.stored(wanted, self.dynamodb, TABLES)
 
-        return Stored(dates=dates, dates_since=dates, days=days)
+        return PublishedKpis(dates=dates, dates_since=dates, days=days)
 
     def figures(self) -> Figures:
         return Figures.from_bytes(self.s3.get_object(Bucket="shop", Key=FIGURES)["Body"].read())
@@ -103,10 +103,12 @@ class Shop:
         return self.s3.get_object(Bucket="shop", Key=PAGE)
 
     def history(self, *run_ids: str) -> None:
-        self._put(RUNS, {"older_pages": 0, "runs": [{"run_id": run_id} for run_id in run_ids]})
+        document = {"older_pages": 0, "runs": [{"run_id": run_id} for run_id in run_ids]}
+        self.s3.put_object(Bucket="shop", Key=RUNS, Body=json.dumps(document).encode())
 
-    def _put(self, key: str, document: Any) -> None:
-        self.s3.put_object(Bucket="shop", Key=key, Body=json.dumps(document).encode())
+    def put_verdict(self, document: Verdict) -> None:
+        key = RunKeys(document.run_id).verdict
+        self.s3.put_object(Bucket="shop", Key=key, Body=document.to_json().encode())
 
 
 @pytest.fixture
@@ -150,9 +152,21 @@ def of(days: Sequence[Day]) -> dict[str, DayFigures | None]:
     return {day.order_date: DayFigures.of(day) for day in days}
 
 
-def test_the_first_run_makes_page_and_figures_of_its_items(shop: Shop) -> None:
+def logged(caplog: pytest.LogCaptureFixture) -> Any:
+    """Return the dashboard's only log record; the embedded AWS logs its requests, too."""
+    [record] = [record for record in caplog.records if record.name == "dashboard.publishing"]
+    return record
+
+
+def test_the_first_run_makes_page_and_figures_of_its_items(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     days = some_days(14, 3)
-    assert shop.run(1, days) == "dashboard: s3://shop/dashboard/index.html, 14 dates, 0.1 MB"
+    with caplog.at_level("INFO", logger="dashboard"):
+        shop.run(1, days)
+    record = logged(caplog)
+    assert (record.levelname, record.getMessage()) == ("INFO", "dashboard written")
+    assert (record.page, record.dates) == ("s3://shop/dashboard/index.html", 14)
     figures = shop.figures()
     assert figures.days == of(days)
     assert (figures.ledger_version, figures.run_id) == (1, "run-1")
@@ -163,7 +177,7 @@ def test_the_first_run_makes_page_and_figures_of_its_items(shop: Shop) -> None:
     assert page["Body"].read().startswith(b"<!DOCTYPE html>")
 
 
-def test_a_run_reads_one_object_and_writes_two_whatever_stands_there(shop: Shop) -> None:
+def test_a_run_reads_one_object_and_writes_two_however_many_dates_it_keeps(shop: Shop) -> None:
     days = some_days(60, 3)
     shop.run(1, days[:59])
     shop.run(2, days[59:])
@@ -196,7 +210,7 @@ def test_dates_that_an_earlier_run_could_not_show_are_read_from_the_tables(shop:
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"\x1f\x8bcut off", b"[]"])
-def test_figures_that_are_gone_or_damaged_are_made_anew_from_the_tables(
+def test_figures_that_are_gone_or_damaged_are_computed_from_the_tables(
     damage: bytes | None, shop: Shop
 ) -> None:
     # More than DynamoDB gives at once.
@@ -232,14 +246,18 @@ def test_a_rebuild_that_could_not_show_its_dates_is_read_from_the_tables(shop: S
     assert shop.figures().days == of(days[:6])
 
 
-def test_a_run_of_an_older_version_leaves_the_page_alone(shop: Shop) -> None:
+def test_a_run_of_an_older_version_leaves_the_page_alone(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     days = some_days(3, 2)
     shop.run(2, days)
     before = shop.page()["ETag"]
-    late = Edition(stamp=stamp(1), task="process", ledger=LEDGER, previous_version=0, fresh=False)
-    late.take(some_days(3, 1))
-    told = publish(late, shop.stored(), shop.s3, "shop")
-    assert told == "dashboard: left alone, it shows ledger version 2"
+    with caplog.at_level("INFO", logger="dashboard"):
+        caplog.clear()
+        shop.run(1, some_days(3, 1), delivered=False)
+    record = logged(caplog)
+    assert record.getMessage() == "dashboard not written: it shows a newer ledger version"
+    assert record.ledger_version == 2
     assert shop.page()["ETag"] == before
     assert shop.figures().days == of(days)
 
@@ -276,7 +294,7 @@ def test_a_recompute_is_shown_as_a_run_without_a_delivery(shop: Shop) -> None:
 
 
 def test_a_delivery_that_was_rejected_as_a_whole_is_shown_by_the_next_run(shop: Shop) -> None:
-    shop._put(RunKeys("run-0").verdict, verdict("run-0", "2026-02-28T12:00:00+00:00"))
+    shop.put_verdict(verdict("run-0", "2026-02-28T12:00:00+00:00"))
     shop.history("long-gone", "run-0", "run-1")
     shop.run(1, some_days(3, 2))
     runs = shop.figures().runs
@@ -284,20 +302,18 @@ def test_a_delivery_that_was_rejected_as_a_whole_is_shown_by_the_next_run(shop: 
     assert runs[0].rejected[0]["name"] == "a.csv"
 
 
-def test_a_page_that_cannot_be_written_is_one_line_and_no_error(shop: Shop) -> None:
+def test_a_page_that_cannot_be_written_is_a_warning_and_no_error(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     shop.s3.delete_bucket(Bucket="shop")
-    told = publish(
-        replace(
-            Edition(stamp=stamp(1), task="process", ledger=LEDGER, previous_version=0, fresh=False),
-            days={},
-        ),
-        shop.stored(),
-        shop.s3,
-        "shop",
+    update = DashboardUpdate(
+        **stamp(1).attributes(), task="process", ledger=LEDGER, previous_version=0, fresh=False
     )
+    publish(update, shop.published_kpis(), shop.s3, "shop")
     shop.s3.create_bucket(
         Bucket="shop", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
     )
-    assert re.fullmatch(
-        r"dashboard: not written \(NoSuchBucket: .*\); the next run writes it, .*", told
-    )
+    record = logged(caplog)
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("dashboard not written; the next run writes it")
+    assert record.error.startswith("NoSuchBucket: ")
