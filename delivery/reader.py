@@ -21,7 +21,6 @@ but knows its lines, rewritten as plain CSV, and given to the same SQL.
 
 import csv
 import hashlib
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -457,10 +456,6 @@ def _records(source: Iterable[str], width: int) -> Iterator[tuple[int, int, list
             yield start, taken, datasets.INVALID_ENCODING
         else:
             yield start, taken, record
-
-
-# What errors="surrogateescape" makes of bytes that are not UTF-8.
-_UNDECODED: Final = re.compile("[\udc80-\udcff]")
 
 
 class _Lines(Iterator[str]):

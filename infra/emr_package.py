@@ -13,7 +13,6 @@ Python 3.11 and glibc 2.34 of Amazon Linux 2023, whatever this machine is: no co
 """
 
 import argparse
-import platform
 import shutil
 import subprocess
 import sys
@@ -81,11 +80,6 @@ def install(folder: Path, architecture: str) -> None:
     left_out.unlink()
     lists = PROJECT_ROOT / "docker"
     _run(sys.executable, lists / "leave_out.py", folder, lists / "leave-out" / "python.txt")
-
-
-def this_machine() -> str:
-    """Return the architecture of this machine, as AWS names it."""
-    return "ARM64" if platform.machine() in {"aarch64", "arm64"} else "X86_64"
 
 
 def _run(*command: str | Path) -> None:

@@ -108,11 +108,6 @@ def notes(folder: Path, stage: str) -> Path:
     return folder / ".chalice" / "deployed" / f"{stage}.json"
 
 
-def package(folder: Path) -> Path:
-    """Return the deployment package that Chalice has made in ``folder``."""
-    return next((folder / ".chalice/deployments").glob("*.zip"))
-
-
 def keep_what_fails(functions: "LambdaClient", *, stage: str, queue_arn: str) -> None:
     """Send events that a function has failed on three times to the queue of dead letters.
 

@@ -34,8 +34,6 @@ _FORCE_MINUTES: Final = 30
 # A look costs the server about 30 ms of the two cores that the tasks run on.
 _LOOK_SECONDS: Final = 0.5
 _SHOWN_ROWS: Final = 15
-# A history event of one of these types ends the state that was entered last.
-_ENDS: Final = ("StateExited", "ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted")
 
 
 class DemoError(RuntimeError):

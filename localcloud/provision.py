@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
-RUNS_TABLE: Final = "PipelineRuns"
 # What RegisterTaskDefinition takes of what DescribeTaskDefinition gives.
 _REGISTERED: Final = (
     "family",

@@ -65,7 +65,6 @@ CATEGORIES: Final = (
 )  # fmt: skip
 
 _CHARM: Final = (0, 49, 90, 95, 99, 99, 99, 99)
-LARGEST_CATALOGUE: Final = len(CATEGORIES) * 12 * len(_BRANDS) * len(_VARIANTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Product:
 def product(number: int, chance: int) -> Product:
     """Return the product of a number from 0 on; ``chance`` (any integer from 0 on) sets its price.
 
-    Numbers below LARGEST_CATALOGUE have different names.
+    The names repeat when every noun has been combined with every brand and every variant.
     """
     place, kind = divmod(number, len(CATEGORIES))
     category = CATEGORIES[kind]

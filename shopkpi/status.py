@@ -1,6 +1,5 @@
 """What the pipeline is doing now: files waiting, the lock, the runs that go on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -203,12 +202,6 @@ def draw(status: Status) -> list[Any]:
     if not status.running:
         parts.append("running: nothing")
     return parts
-
-
-def _caption(status: Status) -> Iterator[str]:
-    yield status.starts
-    if status.oldest_at is not None:
-        yield f"the oldest landed {ago(status.oldest_at, status.at)}"
 
 
 def describe_lock(lock: LockState | None, now: datetime) -> str:

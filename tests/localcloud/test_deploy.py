@@ -10,8 +10,6 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from infra import functions
-
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "chalice_app"
 DOCUMENT = yaml.safe_load((APP / "openapi.yaml").read_text(encoding="utf-8"))
@@ -67,8 +65,14 @@ def test_the_schedules_are_every_five_minutes_and_every_day_at_six(aws) -> None:
     ]
 
 
+def deployment_package(aws) -> Path:
+    """Return the zip that Chalice has made."""
+    [path] = (aws.cloud.home / "chalice_app/.chalice/deployments").glob("*.zip")
+    return path
+
+
 def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
-    path = functions.package(aws.cloud.home / "chalice_app")
+    path = deployment_package(aws)
     names = zipfile.ZipFile(path).namelist()
     ours = {"app.py"} | {
         source.relative_to(folder).as_posix()
@@ -82,7 +86,7 @@ def test_the_package_holds_what_the_app_imports_and_nothing_else(aws) -> None:
 
 def test_the_package_imports_with_boto3_alone_beside_it(aws, tmp_path) -> None:
     """As in Lambda, where the runtime has boto3: everything else is in the package."""
-    with zipfile.ZipFile(functions.package(aws.cloud.home / "chalice_app")) as package:
+    with zipfile.ZipFile(deployment_package(aws)) as package:
         package.extractall(tmp_path)
     code = """
 import sys

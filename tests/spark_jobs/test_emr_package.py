@@ -1,6 +1,7 @@
 """What goes to EMR Serverless really runs: a clean Python and a cluster that is not ours."""
 
 import json
+import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from tests.spark_jobs.shop import Shop
 from tests.spark_jobs.standalone import Cluster
 
 SAMPLE = ROOT / "samples" / "incoming"
+# This machine's, as AWS names it.
+ARCHITECTURE = "ARM64" if platform.machine() in {"aarch64", "arm64"} else "X86_64"
 # The interpreter below the virtual environment: it has none of our dependencies.
 CLEAN_PYTHON = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -54,7 +57,7 @@ def test_a_run_submitted_as_the_package_publishes_what_the_oracle_says(
     entry_point, packages = tmp_path / "transform.py", tmp_path / "pipeline.zip"
     entry_point.write_bytes(emr_package.ENTRY_POINT.read_bytes())
     emr_package.zip_packages(packages)
-    emr_package.install(tmp_path / "dependencies", emr_package.this_machine())
+    emr_package.install(tmp_path / "dependencies", ARCHITECTURE)
     given = driver_environment()
     assert set(given) >= {name for name in shop.environment if name.endswith("_TABLE")}
     assert given["PYTHONPATH"] == "./dependencies"
