@@ -21,6 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chalice_app.chalicelib.alerts.messages import Notice
+from chalice_app.chalicelib.aws.execution_history import Visit, read_history
+from contract.states import State
 
 from .cloud import LocalCloud
 from .containers import Containers
@@ -41,23 +43,10 @@ class DemoError(RuntimeError):
 
 
 @dataclass(slots=True, kw_only=True)
-class Step:
-    """A state that an execution has entered. ``ended`` is None while it is in it."""
-
-    name: str
-    began: datetime
-    ended: datetime | None = None
-    retries: int = 0
-
-    def seconds(self, now: datetime) -> float:
-        return ((self.ended or now) - self.began).total_seconds()
-
-
-@dataclass(slots=True, kw_only=True)
 class Run:
     run_id: str
     status: str
-    steps: list[Step]
+    visits: Sequence[Visit]
     cause: str = ""
     verdict: dict[str, Any] = field(default_factory=dict)
 
@@ -96,9 +85,7 @@ class Shop:
             Run(
                 run_id=execution["name"],
                 status=execution["status"],
-                steps=_steps(
-                    sfn.get_execution_history(executionArn=execution["executionArn"])["events"]
-                ),
+                visits=read_history(sfn, execution["executionArn"], with_data=False).visits,
             )
             for execution in reversed(found)
         ]
@@ -210,14 +197,14 @@ def _picture(runs: list[Run], waiting: int) -> Group:
         table = Table(title=f"run {found.run_id}: {found.status}", title_justify="left")
         for column in ("state", "seconds", ""):
             table.add_column(column, justify="right" if column == "seconds" else "left")
-        for step in found.steps:
-            note = "…" if step.ended is None and found.status == "RUNNING" else ""
-            if step.retries:
-                note += f" {step.retries} failed attempts"
-            if step.name == "ValidateFiles" and found.verdict:
+        for visit in found.visits:
+            note = "…" if visit.exited_at is None and found.status == "RUNNING" else ""
+            if failed := sum(attempt.failed for attempt in visit.attempts):
+                note += f" {failed} failed attempts"
+            if visit.state == State.VALIDATE_FILES and found.verdict:
                 note = _rows(found.verdict["totals"])
-            style = "bold" if step.ended is None else None
-            table.add_row(step.name, f"{step.seconds(now):.2f}", note.strip(), style=style)
+            style = "bold" if visit.exited_at is None else None
+            table.add_row(visit.state, f"{_seconds(visit, now):.2f}", note.strip(), style=style)
         parts.append(table)
     parts.append(Text(f"files waiting or claimed in incoming/: {waiting}"))
     return Group(*parts)
@@ -265,12 +252,17 @@ def keep_pages(shop: Shop, home: Path) -> dict[str, Path]:
 
 
 def _show_times(runs: list[Run], first_upload: datetime, screen: Console) -> None:
-    last = [step.ended for found in runs for step in found.steps if step.name == "TransformFiles"]
+    last = [
+        visit.exited_at
+        for found in runs
+        for visit in found.visits
+        if visit.state == State.TRANSFORM_FILES
+    ]
     for found in runs:
         stages = ", ".join(
-            f"{step.name} {step.seconds(step.ended or step.began):.1f} s"
-            for step in found.steps
-            if step.name in {"ValidateFiles", "TransformFiles", "ResetLock"}
+            f"{visit.state} {_seconds(visit, visit.entered_at):.1f} s"
+            for visit in found.visits
+            if visit.state in {State.VALIDATE_FILES, State.TRANSFORM_FILES, State.RESET_LOCK}
         )
         screen.print(f"{found.run_id}: {found.status}; {stages}", soft_wrap=True)
     if last and (end := last[-1]) is not None:
@@ -321,19 +313,9 @@ def _kpi_table(
     return table
 
 
-def _steps(history: Sequence[Any]) -> list[Step]:
-    steps: list[Step] = []
-    for event in history:
-        if "stateEnteredEventDetails" in event:
-            name = event["stateEnteredEventDetails"]["name"]
-            steps.append(Step(name=name, began=event["timestamp"]))
-        elif steps and (
-            "stateExitedEventDetails" in event or event["type"].startswith("Execution")
-        ):
-            steps[-1].ended = event["timestamp"]
-        elif steps and event["type"] in {"TaskFailed", "TaskTimedOut"}:
-            steps[-1].retries += 1
-    return steps
+def _seconds(visit: Visit, now: datetime) -> float:
+    """Return how long the execution was in the state, or has been in it by ``now``."""
+    return ((visit.exited_at or now) - visit.entered_at).total_seconds()
 
 
 def _plain(value: Any) -> str | Decimal:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from chalice_app.chalicelib.aws.causes import readable
+from chalice_app.chalicelib.aws.execution_history import Attempt, History
+from contract.states import CONTAINERS, State
 
 from .errors import NotFoundError, UsageError
 from .history import find
@@ -23,9 +25,6 @@ SOURCES: Final = ("machine", "lambda", "validator", "transformer")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 # What Python and Java also call them.
 _SAME_LEVEL: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
-# The states whose tasks are containers, as statemachine.asl.json has them.
-_CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
-_BIG_BATCH: Final = "TransformBigBatch"
 # What infra/template.yaml calls the streams of both containers.
 _STREAM_PREFIX: Final = "run"
 # A run is claimed just before it starts and settled just after it has ended.
@@ -83,80 +82,56 @@ def collect(
             f"{run_id} is older than the 90 days for which Step Functions keeps a history: "
             f"`shopkpi show {run_id}` has what its record says"
         )
-    arn = pipeline.settings.execution_arn(run_id)
-    pages = (
-        pipeline.client("stepfunctions")
-        .get_paginator("get_execution_history")
-        .paginate(executionArn=arn, includeExecutionData=True)
-    )
-    events = [event for page in pages for event in page["events"]]
+    history = pipeline.executions.history(run_id, with_data=True)
     wanted, found = set(sources), list[Line]()
     start = execution.started_at - _MARGIN
     end = (execution.ended_at or pipeline.now()) + _MARGIN
     if "machine" in wanted:
-        found += _of_machine(events)
+        found += _of_machine(history)
     if "lambda" in wanted:
         found += _of_functions(pipeline, run_id, start, end)
-    for task in _tasks(events):
+    for task in _tasks(history):
         if task.container in wanted:
             found += _of_task(pipeline, task)
     if "transformer" in wanted:
-        found += _of_big_batch(events)
+        found += _of_big_batch(history)
     enough = LEVELS[LEVELS.index(level) :]
     return sorted((line for line in found if line.level in enough), key=lambda line: line.at)
 
 
-def _of_machine(events: Iterable[Any]) -> Iterator[Line]:
-    state = ""
-    for event in events:
-        details: Mapping[str, Any] = next(
-            (value for name, value in event.items() if name.endswith("EventDetails")), {}
-        )
-        if "stateEnteredEventDetails" in event:
-            state = details["name"]
-        failed = any(word in event["type"] for word in ("Failed", "TimedOut", "Aborted"))
-        # A task's schedule, start and success are between a state's two lines.
-        if not failed and not event["type"].endswith(("Entered", "Succeeded", "Started")):
-            continue
-        if not failed and event["type"].startswith("Task") and "Entered" not in event["type"]:
-            continue
-        cause = {name: details[name] for name in ("error", "cause") if details.get(name)}
-        yield Line(
-            at=event["timestamp"].astimezone(UTC),
-            source="machine",
-            name="" if event["type"].startswith("Execution") else state,
-            level="ERROR" if failed else "INFO",
-            message=event["type"],
-            fields=cause if failed else {},
-        )
-
-
-def _tasks(events: Iterable[Any]) -> Iterator[Task]:
-    """Yield the containers that the execution has run, retries among them."""
-    state, open_task = "", None
-    for event in events:
-        at = event["timestamp"].astimezone(UTC)
-        if "stateEnteredEventDetails" in event:
-            state = event["stateEnteredEventDetails"]["name"]
-        elif event["type"] == "TaskSubmitted" and state in _CONTAINERS:
-            answer = json.loads(event["taskSubmittedEventDetails"].get("output") or "{}")
-            if arn := next((task["TaskArn"] for task in answer.get("Tasks", [])), None):
-                open_task = Task(
-                    container=_CONTAINERS[state],
-                    task_id=arn.rsplit("/", 1)[-1],
-                    started_at=at,
-                    ended_at=None,
-                )
-        elif open_task is not None and event["type"].startswith("Task"):
-            yield Task(
-                container=open_task.container,
-                task_id=open_task.task_id,
-                started_at=open_task.started_at,
-                ended_at=at,
+def _of_machine(history: History) -> Iterator[Line]:
+    for event in history.events:
+        of_execution = event.kind.startswith("Execution")
+        # Of a task that went well, the entry into its state says enough.
+        if event.failed or of_execution or event.kind.endswith("StateEntered"):
+            cause = {"error": event.error, "cause": event.cause}
+            yield Line(
+                at=event.at,
+                source="machine",
+                name="" if of_execution else event.state,
+                level="ERROR" if event.failed else "INFO",
+                message=event.kind,
+                fields={name: text for name, text in cause.items() if text and event.failed},
             )
-            open_task = None
-    if open_task is not None:
-        yield open_task
+
+
+def _tasks(history: History) -> Iterator[Task]:
+    """Yield the containers that the execution has run, retries among them."""
+    for state, container in CONTAINERS.items():
+        for attempt in _submitted(history, state):
+            for task in attempt.submission.get("Tasks", [])[:1]:
+                yield Task(
+                    container=container,
+                    task_id=task["TaskArn"].rsplit("/", 1)[-1],
+                    started_at=attempt.submitted_at or attempt.scheduled_at,
+                    ended_at=attempt.ended_at,
+                )
+
+
+def _submitted(history: History, state: State) -> Iterator[Attempt]:
+    for visit in history.visits:
+        if visit.state == state:
+            yield from (attempt for attempt in visit.attempts if attempt.submitted_at)
 
 
 def _of_functions(
@@ -180,24 +155,20 @@ def _of_task(pipeline: "Pipeline", task: Task) -> Iterator[Line]:
         yield _parsed(event["message"], task.container, task.task_id, at)
 
 
-def _of_big_batch(events: Iterable[Any]) -> Iterator[Line]:
-    """Say where the lines of jobs on EMR Serverless lie: it keeps them itself, for 30 days."""
-    state = ""
-    for event in events:
-        if "stateEnteredEventDetails" in event:
-            state = event["stateEnteredEventDetails"]["name"]
-        elif event["type"] == "TaskSubmitted" and state == _BIG_BATCH:
-            job = json.loads(event["taskSubmittedEventDetails"].get("output") or "{}")
-            yield Line(
-                at=event["timestamp"].astimezone(UTC),
-                source="transformer",
-                name=job["JobRunId"],
-                level="INFO",
-                message="EMR Serverless keeps this job's lines: aws emr-serverless"
-                f" get-dashboard-for-job-run --application-id {job['ApplicationId']}"
-                f" --job-run-id {job['JobRunId']}",
-                fields={},
-            )
+def _of_big_batch(history: History) -> Iterator[Line]:
+    """Say where the lines of jobs on EMR Serverless are: it keeps them itself, for 30 days."""
+    for attempt in _submitted(history, State.TRANSFORM_BIG_BATCH):
+        job = attempt.submission
+        yield Line(
+            at=attempt.submitted_at or attempt.scheduled_at,
+            source="transformer",
+            name=job["JobRunId"],
+            level="INFO",
+            message="EMR Serverless keeps this job's lines: aws emr-serverless"
+            f" get-dashboard-for-job-run --application-id {job['ApplicationId']}"
+            f" --job-run-id {job['JobRunId']}",
+            fields={},
+        )
 
 
 def _filtered(
@@ -251,7 +222,7 @@ def draw(lines: Iterable[Line]) -> Iterator[Any]:
             if name not in {"logger", "run_id"} and value not in (None, "", {})
         )
         # A task's id says nothing on a screen, its lines follow each other.
-        name = "" if line.source in _CONTAINERS.values() else f"{line.name[:24]:<25}"
+        name = "" if line.source in CONTAINERS.values() else f"{line.name[:24]:<25}"
         yield Text.assemble(
             (f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03} ", "dim"),
             (f"{line.source:<12}", "cyan"),

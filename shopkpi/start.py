@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -124,7 +124,8 @@ def wait(pipeline: "Pipeline", run_id: str, screen: Screen) -> Shown:
             execution = pipeline.executions.find(run_id)
             if execution is not None and execution.status != "RUNNING":
                 return show(pipeline, run_id)
-            state = _state(pipeline.executions.history(run_id)) if execution else ""
+            visit = pipeline.executions.history(run_id).last if execution else None
+            state = visit.state if visit else ""
             since = execution.started_at if execution else pipeline.now()
             spinner.update(f"{run_id}: {state}, {duration(pipeline.now() - since)}")
             # A log, or a pipe, gets a line for each state instead of a spinner.
@@ -132,11 +133,6 @@ def wait(pipeline: "Pipeline", run_id: str, screen: Screen) -> Shown:
                 screen.note(f"{run_id}: {state}")
             said = state
             time.sleep(pause)
-
-
-def _state(history: Iterable[Any]) -> str:
-    entered = [event for event in history if "stateEnteredEventDetails" in event]
-    return str(entered[-1]["stateEnteredEventDetails"]["name"]) if entered else ""
 
 
 def draw(order: Order, *, dry_run: bool) -> list[Any]:

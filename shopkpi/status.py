@@ -121,14 +121,13 @@ def going(pipeline: "Pipeline", now: datetime) -> tuple[Going, ...]:
 
 
 def _going(pipeline: "Pipeline", execution: Any, now: datetime) -> Going:
-    run_id, state, entered = execution["name"], "", execution["startDate"]
-    for event in pipeline.executions.history(run_id):
-        if "stateEnteredEventDetails" in event:
-            state, entered = event["stateEnteredEventDetails"]["name"], event["timestamp"]
+    run_id, started_at = execution["name"], execution["startDate"]
+    visit = pipeline.executions.history(run_id).last
+    entered = visit.entered_at if visit else started_at
     return Going(
         run_id=run_id,
-        started_at=execution["startDate"],
-        state=state,
+        started_at=started_at,
+        state=visit.state if visit else "",
         seconds_in_state=round(max(0.0, (now - entered).total_seconds()), 1),
     )
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from chalice_app.chalicelib.aws.execution_history import History
 from chalice_app.chalicelib.runs.costs import PriceError, PriceTable, Sizes, TaskSize, estimate
 from chalice_app.chalicelib.runs.timeline import Attempt, Timeline, Usage
 
@@ -45,7 +46,7 @@ HISTORY = [
 
 
 def test_a_states_seconds_hold_its_retries_and_each_attempt_counts_by_itself() -> None:
-    timeline = Timeline.of(HISTORY, until=NOON)
+    timeline = Timeline.of(History.of(HISTORY), until=NOON)
     assert timeline.seconds == {
         "CheckFileThreshold": 2.1,
         "EvaluateThreshold": 0.0,
@@ -61,7 +62,7 @@ def test_a_states_seconds_hold_its_retries_and_each_attempt_counts_by_itself() -
 
 def test_a_state_that_an_abort_cut_off_lasts_until_the_abort() -> None:
     cut = [*HISTORY[:14], event("ExecutionAborted", 50)]
-    timeline = Timeline.of(cut, until=NOON + timedelta(seconds=50))
+    timeline = Timeline.of(History.of(cut), until=NOON + timedelta(seconds=50))
     assert timeline.seconds["ValidateFiles"] == 47.0
     assert [found.seconds for found in timeline.attempts["ValidateFiles"]] == [10.0, 7.0]
 
@@ -73,7 +74,7 @@ def test_a_state_that_was_left_and_entered_again_adds_up() -> None:
         event("TaskSucceeded", 201),
         event("TaskStateExited", 201, "CheckFileThreshold"),
     ]
-    timeline = Timeline.of(HISTORY + again, until=NOON)
+    timeline = Timeline.of(History.of(HISTORY + again), until=NOON)
     assert timeline.seconds["CheckFileThreshold"] == pytest.approx(3.1)
     assert [found.seconds for found in timeline.attempts["CheckFileThreshold"]] == [2.0, 1.0]
     assert timeline.transitions == 5
@@ -92,7 +93,11 @@ def test_an_estimate_is_the_sum_that_one_gets_by_hand() -> None:
     )
     sizes = Sizes(validator=TaskSize(cpu_units=2048, memory_mib=8192), function_mib=1024)
     cost = estimate(
-        Timeline.of(HISTORY, until=NOON), files=11, kpi_writes=100, sizes=sizes, prices=prices
+        Timeline.of(History.of(HISTORY), until=NOON),
+        files=11,
+        kpi_writes=100,
+        sizes=sizes,
+        prices=prices,
     )
     assert cost == {
         # (60 s at least + 120 s) of 2 vCPU and 8 GB: 180 / 3600 * (2 * 0.05 + 8 * 0.005)
@@ -117,7 +122,7 @@ def test_an_attempt_on_spot_has_spots_price_and_its_retry_the_one_on_demand() ->
     history = [dict(each) for each in HISTORY[8:]]
     history[1]["taskScheduledEventDetails"] = on("FARGATE_SPOT")
     history[5]["taskScheduledEventDetails"] = on("FARGATE")
-    timeline = Timeline.of(history, until=NOON)
+    timeline = Timeline.of(History.of(history), until=NOON)
     assert [found.on_spot for found in timeline.attempts["ValidateFiles"]] == [True, False]
     prices = PriceTable(
         fargate_vcpu_hour=Decimal("0.6"),
@@ -139,7 +144,7 @@ def job(*ends: dict) -> Timeline:
             event("TaskScheduled", number * 100),
             {**event("TaskSucceeded", number * 100 + 50), **end},
         ]
-    return Timeline.of(events, until=NOON + timedelta(seconds=1000))
+    return Timeline.of(History.of(events), until=NOON + timedelta(seconds=1000))
 
 
 BILLED = {"VCPUHour": 2.5, "MemoryGBHour": 10, "StorageGBHour": 4.25}

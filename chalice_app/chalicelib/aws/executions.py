@@ -1,7 +1,6 @@
 """The state machine's executions, seen from the trigger."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from ..settings import Settings
+from .execution_history import History, read_history
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -53,13 +53,10 @@ class Executions:
             cause=answer.get("cause") or answer.get("error") or None,
         )
 
-    def history(self, run_id: str) -> Iterator[Any]:
-        """Yield a run's events from its start, all pages, without their data."""
-        pages = self._sfn.get_paginator("get_execution_history").paginate(
-            executionArn=self._settings.execution_arn(run_id), includeExecutionData=False
-        )
-        for page in pages:
-            yield from page["events"]
+    def history(self, run_id: str, *, with_data: bool = False) -> History:
+        """Return a run's history; ``with_data``: with what its tasks were given and answered."""
+        arn = self._settings.execution_arn(run_id)
+        return read_history(self._sfn, arn, with_data=with_data)
 
     def start(self, run_id: str, document: dict[str, Any]) -> bool:
         """Start the run; False if an execution of that name has already been started."""

@@ -10,22 +10,9 @@ from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from typing import Final, Self
 
-from .timeline import Attempt, Timeline
+from contract.states import CONTAINERS, FUNCTION_STATES, State
 
-# States whose task is a container, and the container; the one whose task is a job on EMR
-# Serverless. Every other task but sns:publish and putMetricData calls a function.
-CONTAINERS: Final = {"ValidateFiles": "validator", "TransformFiles": "transformer"}
-JOB: Final = "TransformBigBatch"
-FUNCTIONS: Final = frozenset(
-    {
-        "CheckFileThreshold",
-        "ReadVerdict",
-        "ResetLock",
-        "DescribeRun",
-        "DescribeFailedRun",
-        "ReleaseLock",
-    }
-)
+from .timeline import Attempt, Timeline
 
 # Fargate bills a container by the second, and at least a minute.
 _LEAST_CONTAINER_SECONDS: Final = 60
@@ -122,7 +109,7 @@ def estimate(
         ),
         Decimal(0),
     )
-    calls = [a.seconds for state in FUNCTIONS for a in timeline.attempts.get(state, ())]
+    calls = [a.seconds for state in FUNCTION_STATES for a in timeline.attempts.get(state, ())]
     function_gb_seconds = _decimal(sum(calls)) * sizes.function_mib / 1024
     costs: dict[str, Decimal | None] = {
         "fargate": containers,
@@ -134,8 +121,8 @@ def estimate(
         "s3": (files * _WRITES_OF_A_FILE + _WRITES_OF_A_RUN) * prices.s3_write_request
         + (files * _READS_OF_A_FILE + _READS_OF_A_RUN) * prices.s3_read_request,
     }
-    if JOB in timeline.attempts:
-        costs["emr_serverless"] = _jobs(timeline.attempts[JOB], prices)
+    if jobs := timeline.attempts.get(State.TRANSFORM_BIG_BATCH):
+        costs["emr_serverless"] = _jobs(jobs, prices)
     return {
         service: None if cost is None else cost.quantize(_MICRODOLLAR)
         for service, cost in costs.items()

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from contract.manifest import FileVersion
+from contract.states import TRANSFORM_STATES, State
 
 from .records import RunRecord
 
@@ -31,7 +32,6 @@ OF_A_RUN: Final = {
     "EstimatedCost": "None",
 }
 _UNITS: Final = WAITING | OF_A_RUN
-_TRANSFORMS: Final = ("TransformFiles", "TransformBigBatch")
 
 
 def of_waiting(files: Iterable[FileVersion], now: datetime, *, stage: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def of_run(run: RunRecord, *, stage: str) -> dict[str, Any]:
     """Return the fields of the line on a run that has ended; what is not known is left out."""
     started, ended = (datetime.fromisoformat(run[name]) for name in ("started_at", "ended_at"))
     rows, seconds = run.get("rows", {}), run.get("seconds_by_state", {})
-    transforms = [seconds[state] for state in _TRANSFORMS if state in seconds]
+    transforms = [seconds[state] for state in TRANSFORM_STATES if state in seconds]
     known = {
         "Files": run.get("files"),
         "FilesRejected": run.get("rejected_file_count"),
@@ -57,7 +57,7 @@ def of_run(run: RunRecord, *, stage: str) -> dict[str, Any]:
         "ItemsWritten": run.get("items_written"),
         "ItemsDeleted": run.get("items_deleted"),
         "RunSeconds": (ended - started).total_seconds(),
-        "ValidateSeconds": seconds.get("ValidateFiles"),
+        "ValidateSeconds": seconds.get(State.VALIDATE_FILES),
         "TransformSeconds": sum(transforms) if transforms else None,
         "EstimatedCost": run.get("estimated_cost"),
     }

@@ -81,7 +81,7 @@ class Bookkeeping:
             manifest=self._documents.manifest(run_id),
             verdict=self._documents.read(keys.verdict),
             published=self._documents.read(keys.published),
-            timeline=Timeline.of(self._executions.history(run_id), until=ended_at),
+            timeline=Timeline.of(self._executions.history(run_id, with_data=True), until=ended_at),
         )
 
     def _write(self, run: Run, *, final: bool) -> None:

@@ -1,16 +1,14 @@
 """Where a run's time went: the history of its execution, added up by state."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Self
 
-_ATTEMPT_ENDS: Final = frozenset(
-    {"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskStartFailed", "TaskSubmitFailed"}
-)
+from ..aws import execution_history
+from ..aws.execution_history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +22,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of a task. ``usage`` is None unless a job has ended and has told it."""
+    """One try of a task. ``usage`` is None unless it is a job that has ended and reported it."""
 
     seconds: float
     on_spot: bool = False
@@ -43,48 +41,31 @@ class Timeline:
     transitions: int
 
     @classmethod
-    def of(cls, events: Iterable[Any], *, until: datetime) -> "Timeline":
-        """Add up an execution's history; what has no end in it lasts ``until`` then.
-
-        The machine runs one state at a time, so that an event belongs to the state entered last.
-        """
+    def of(cls, history: History, *, until: datetime) -> Self:
+        """Add up an execution's history; what has no end in it lasts ``until`` then."""
         seconds: defaultdict[str, float] = defaultdict(float)
         attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
-        transitions, state, entered, tries = 0, "", until, 0
-        scheduled: Any = None
-        for event in events:
-            at: datetime = event["timestamp"]
-            if "stateEnteredEventDetails" in event:
-                state, entered, tries = event["stateEnteredEventDetails"]["name"], at, 0
-                transitions += 1
-            elif "stateExitedEventDetails" in event:
-                seconds[state] += (at - entered).total_seconds()
-                state = ""
-            elif event["type"] == "TaskScheduled":
-                scheduled, tries = event, tries + 1
-                transitions += tries > 1
-            elif event["type"] in _ATTEMPT_ENDS and scheduled is not None:
-                attempts[state].append(_attempt(scheduled, event, until=at))
-                scheduled = None
-        if state:
-            seconds[state] += max(0.0, (until - entered).total_seconds())
-            if scheduled is not None:
-                attempts[state].append(_attempt(scheduled, {}, until=until))
+        transitions = 0
+        for visit in history.visits:
+            left_at = visit.exited_at or until
+            seconds[visit.state] += _seconds(visit.entered_at, left_at)
+            for attempt in visit.attempts:
+                attempts[visit.state].append(_attempt(attempt, until=attempt.ended_at or left_at))
+            transitions += 1 + max(0, len(visit.attempts) - 1)
         return cls(seconds=dict(seconds), attempts=dict(attempts), transitions=transitions)
 
 
-def _attempt(scheduled: Any, ended: Any, *, until: datetime) -> Attempt:
-    asked = _document(scheduled.get("taskScheduledEventDetails", {}).get("parameters"))
-    told = _document(
-        ended.get("taskSucceededEventDetails", {}).get("output")
-        or ended.get("taskFailedEventDetails", {}).get("cause")
-    )
-    providers = [item.get("CapacityProvider") for item in asked.get("CapacityProviderStrategy", [])]
+def _attempt(attempt: execution_history.Attempt, *, until: datetime) -> Attempt:
+    strategy = attempt.parameters.get("CapacityProviderStrategy", [])
     return Attempt(
-        seconds=max(0.0, (until - scheduled["timestamp"]).total_seconds()),
-        on_spot="FARGATE_SPOT" in providers,
-        usage=_usage(told.get("JobRun", told)),
+        seconds=_seconds(attempt.scheduled_at, until),
+        on_spot="FARGATE_SPOT" in [item.get("CapacityProvider") for item in strategy],
+        usage=_usage(attempt.result.get("JobRun", attempt.result)),
     )
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return max(0.0, (end - start).total_seconds())
 
 
 def _usage(job: Mapping[str, Any]) -> Usage | None:
@@ -100,12 +81,3 @@ def _usage(job: Mapping[str, Any]) -> Usage | None:
         )
     except KeyError:
         return None
-
-
-def _document(text: str | None) -> dict[str, Any]:
-    """Read a JSON object with its numbers as decimals; a cause may be any text."""
-    try:
-        found = json.loads(text or "{}", parse_float=Decimal, parse_int=Decimal)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

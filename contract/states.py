@@ -1,0 +1,55 @@
+"""The states of the state machine: their names, and what runs the task of each.
+
+statemachine.asl.json defines them. tests/contract/test_states.py compares the two.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, Literal
+
+
+class State(StrEnum):
+    CHECK_FILE_THRESHOLD = "CheckFileThreshold"
+    EVALUATE_THRESHOLD = "EvaluateThreshold"
+    WAIT_FOR_FILES = "WaitForFiles"
+    VALIDATE_FILES = "ValidateFiles"
+    READ_VERDICT = "ReadVerdict"
+    JUDGE_VERDICT = "JudgeVerdict"
+    REJECT_BATCH = "RejectBatch"
+    REJECT_VERDICT = "RejectVerdict"
+    CHOOSE_TRANSFORMER = "ChooseTransformer"
+    TRANSFORM_BIG_BATCH = "TransformBigBatch"
+    TRANSFORM_FILES = "TransformFiles"
+    RESET_LOCK = "ResetLock"
+    DESCRIBE_RUN = "DescribeRun"
+    JUDGE_NOTICE = "JudgeNotice"
+    NOTIFY_RESULTS = "NotifyResults"
+    SUCCESS = "Success"
+    DESCRIBE_FAILURE = "DescribeFailure"
+    DESCRIBE_FAILED_RUN = "DescribeFailedRun"
+    NOTIFY_FAILURE = "NotifyFailure"
+    LOG_FAILURE = "LogFailure"
+    RELEASE_LOCK = "ReleaseLock"
+    FAIL = "Fail"
+
+
+Container = Literal["validator", "transformer"]
+
+# The container that is the task of a state.
+CONTAINERS: Final[Mapping[State, Container]] = {
+    State.VALIDATE_FILES: "validator",
+    State.TRANSFORM_FILES: "transformer",
+}
+# Their tasks call a Lambda function.
+FUNCTION_STATES: Final = frozenset(
+    {
+        State.CHECK_FILE_THRESHOLD,
+        State.READ_VERDICT,
+        State.RESET_LOCK,
+        State.DESCRIBE_RUN,
+        State.DESCRIBE_FAILED_RUN,
+        State.RELEASE_LOCK,
+    }
+)
+# One of them runs for each batch: a container, or a job on EMR Serverless.
+TRANSFORM_STATES: Final = (State.TRANSFORM_FILES, State.TRANSFORM_BIG_BATCH)
