@@ -32,9 +32,8 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from chalice_app.chalicelib.api.query import Period
-from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
-from chalice_app.chalicelib.runs.records import RunRecords
+from chalice_app.chalicelib.aws.kpi_tables import KpiQueries, Period
+from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables, create_runs_table
@@ -136,7 +135,7 @@ def straight(session: boto3.Session, seconds: float) -> Times:
     """Read the same without the API: what of one reader's time is the embedded DynamoDB's."""
     dynamodb = session.client("dynamodb")
     kpis = KpiQueries(dynamodb, category_kpis="CategoryKPIs", order_kpis="OrderKPIs")
-    runs = RunRecords(dynamodb, "PipelineRuns")
+    runs = RunTable(dynamodb, "PipelineRuns")
     month = Period(start=LAST - timedelta(days=30), end=LAST)
     quarter = Period(start=LAST - timedelta(days=DAYS - 1), end=LAST)
     reads: list[Callable[[], object]] = [

@@ -23,7 +23,8 @@ from . import (
     status,
     unlock,
 )
-from .errors import EXIT_CODES, Exit, OperatorError, explained
+from .aws_errors import explained
+from .errors import EXIT_CODES, Exit, OperatorError
 from .pipeline import Pipeline, Place
 from .screen import Screen
 from .times import parse_range

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import redrive
-from .errors import AccessError, OperatorError, explained
+from .aws_errors import explained
+from .errors import AccessError, OperatorError
 from .pipeline import FUNCTIONS
 from .screen import Screen, table
 from .status import describe_lock, look_at_lock

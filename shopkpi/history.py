@@ -15,7 +15,7 @@ from .times import clock, duration
 
 if TYPE_CHECKING:
     from chalice_app.chalicelib.aws.executions import Execution
-    from chalice_app.chalicelib.runs.records import RunRecord
+    from chalice_app.chalicelib.aws.run_table import RunRecord
 
     from .pipeline import Pipeline
 

@@ -52,7 +52,7 @@ def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tu
 
     Raises UsageError for dates that are swapped, no dates, or too many.
     """
-    from chalice_app.chalicelib.api.query import MAX_DAYS
+    from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS
 
     if start is not None and end is not None:
         first, last = parse_range(start, end)
@@ -82,7 +82,7 @@ def newest_date(pipeline: "Pipeline") -> date | None:
 
 def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
     """Raises NotFoundError when no order is of these dates."""
-    from chalice_app.chalicelib.api.query import MAX_DAYS, Period
+    from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS, Period
 
     found = _queries(pipeline).daily(Period(start=start, end=end), MAX_DAYS)
     if not found.items:
@@ -92,7 +92,7 @@ def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
 
 def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> Kpis:
     """Raises NotFoundError for a category without an order in these dates."""
-    from chalice_app.chalicelib.api.query import MAX_DAYS, Period
+    from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS, Period
 
     found = _queries(pipeline).category(category, Period(start=start, end=end), MAX_DAYS)
     if not found.items:
@@ -102,7 +102,7 @@ def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> 
 
 def categories(pipeline: "Pipeline", start: date, end: date) -> list[str]:
     """Return the categories of these dates: each day's item names its own."""
-    from chalice_app.chalicelib.api.query import Period
+    from chalice_app.chalicelib.aws.kpi_tables import Period
 
     return sorted(_queries(pipeline).categories(Period(start=start, end=end)))
 

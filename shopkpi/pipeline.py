@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chalice_app.chalicelib.aws.executions import Executions
     from chalice_app.chalicelib.aws.landing_folder import Incoming
     from chalice_app.chalicelib.aws.run_lock import RunLock
-    from chalice_app.chalicelib.runs.records import RunRecords
+    from chalice_app.chalicelib.aws.run_table import RunTable
     from chalice_app.chalicelib.settings import Settings
 
 # What every client needs of it.
@@ -221,10 +221,10 @@ class Pipeline:
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     @cached_property
-    def records(self) -> "RunRecords":
-        from chalice_app.chalicelib.runs.records import RunRecords
+    def records(self) -> "RunTable":
+        from chalice_app.chalicelib.aws.run_table import RunTable
 
-        return RunRecords(self.client("dynamodb"), self.settings.runs_table)
+        return RunTable(self.client("dynamodb"), self.settings.runs_table)
 
     @cached_property
     def documents(self) -> "Documents":

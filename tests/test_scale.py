@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chalice_app.chalicelib.runs.costs import PriceTable
+from chalice_app.chalicelib.prices import PriceTable
 from chalice_app.chalicelib.settings import Settings
 from spark_jobs.publish.tables import MAX_ACTIONS
 

@@ -10,8 +10,8 @@ from .aws.executions import Executions
 from .aws.landing_folder import Incoming
 from .aws.processed_folder import Processed
 from .aws.run_lock import RunLock
+from .aws.run_table import RunTable
 from .runs.recorder import Bookkeeping
-from .runs.records import RunRecords
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Deployment:
     ) -> Self:
         documents = Documents(s3, settings.bucket)
         executions = Executions(sfn, settings)
-        records = RunRecords(dynamodb, settings.runs_table)
+        records = RunTable(dynamodb, settings.runs_table)
         return cls(
             settings=settings,
             clock=clock,

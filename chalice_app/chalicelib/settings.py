@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Self
+from typing import Final, Literal, Self, get_args
 
-from .alerts.anomalies import CHECKS, WEEKS
-from .runs.costs import PriceError, PriceTable, Sizes, TaskSize
+from .prices import PriceError, PriceTable, Sizes, TaskSize
 
-# What people need not be told of, by the names that SILENCED_WARNINGS takes.
-WARNINGS: Final = ("quarantined_rows", *CHECKS)
+Check = Literal["volume", "return_rate", "avg_order_value", "freshness"]
+# What SILENCED_WARNINGS takes.
+WARNINGS: Final = ("quarantined_rows", *get_args(Check))
+# How many weeks before a day it is compared with.
+HISTORY_WEEKS: Final = 8
 _LAST_HOUR: Final = 23
 
 
@@ -82,7 +84,7 @@ class Settings:
             stage=env.get("STAGE") or "dev",
             topic_arn=env.get("TOPIC_ARN") or "",
             silenced=_silenced(env, "SILENCED_WARNINGS"),
-            min_history=_count_of(env, "MIN_HISTORY_WEEKS", 4, least=1, most=WEEKS),
+            min_history=_count_of(env, "MIN_HISTORY_WEEKS", 4, least=1, most=HISTORY_WEEKS),
             day_complete_hour=_count_of(env, "DAY_COMPLETE_HOUR", 6, least=0, most=_LAST_HOUR),
         )
 

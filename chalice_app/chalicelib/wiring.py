@@ -16,8 +16,8 @@ from contract.keys import dataset_of
 from .alerts.messages import Notice
 from .alerts.notifier import CUT_SHORT, Telling, publish
 from .aws.kpi_tables import KpiQueries
+from .aws.run_table import End
 from .deployment import Deployment
-from .runs.records import End
 from .settings import Settings
 from .trigger.claim_files import Claim
 from .trigger.finish_run import Settlement

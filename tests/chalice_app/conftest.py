@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from chalice_app.chalicelib.aws.landing_folder import Incoming
+from chalice_app.chalicelib.aws.run_table import RunTable
 from chalice_app.chalicelib.deployment import Deployment
-from chalice_app.chalicelib.runs.records import RunRecords
 from chalice_app.chalicelib.settings import Settings
 from chalice_app.chalicelib.trigger.claim_files import Claim
 from chalice_app.chalicelib.trigger.finish_run import Settlement
@@ -73,8 +73,8 @@ class Pipeline:
         return self.deployment.incoming
 
     @property
-    def records(self) -> RunRecords:
-        return RunRecords(self.dynamodb, self.settings.runs_table)
+    def records(self) -> RunTable:
+        return RunTable(self.dynamodb, self.settings.runs_table)
 
     def begin(self, run_id: str, **given: object) -> dict:
         """Do what the state machine's first state does for an execution of that name."""

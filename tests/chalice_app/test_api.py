@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from chalice_app.chalicelib.api.routes import replay_id
-from chalice_app.chalicelib.runs.records import RunRecords
+from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
@@ -135,7 +135,7 @@ def shop(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for day in OPEN:
             for name in daily_item(day)["categories"]:
                 table.put_item(category_item(name, day))
-    records, now = RunRecords(pipeline.dynamodb, settings.runs_table), datetime.now(UTC)
+    records, now = RunTable(pipeline.dynamodb, settings.runs_table), datetime.now(UTC)
     for number in range(7):
         # One every twenty days: several months, none of them the thirteenth.
         at = now - timedelta(days=20 * number)

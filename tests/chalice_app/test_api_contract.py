@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from chalice_app.chalicelib.api import problems
-from chalice_app.chalicelib.runs.records import RunRecords
+from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
@@ -130,7 +130,7 @@ def url(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     resource.Table(tables["category_kpis"]).put_item(Item=category_item("Home & Garden", day))
     example = DOCUMENT["components"]["parameters"]["RunId"]["example"]
     started_at = pipeline.clock()
-    RunRecords(pipeline.dynamodb, pipeline.settings.runs_table).write(
+    RunTable(pipeline.dynamodb, pipeline.settings.runs_table).write(
         run_item(example, started_at), final=True
     )
     environment = {

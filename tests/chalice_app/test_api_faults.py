@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalice_app.chalicelib.api import problems, query
-from chalice_app.chalicelib.api.query import Period
 from chalice_app.chalicelib.api.responses import Answer
 from chalice_app.chalicelib.api.routes import Api
 from chalice_app.chalicelib.api.serving import respond
 from chalice_app.chalicelib.aws.executions import Executions
-from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
-from chalice_app.chalicelib.runs.records import RunRecords
+from chalice_app.chalicelib.aws.kpi_tables import KpiQueries, Period
+from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.provision import create_kpi_tables
 from tests.chalice_app.conftest import Pipeline, new_pipeline
 
@@ -59,7 +58,7 @@ def dynamodb(session: boto3.Session):
 def api_on(pipeline: Pipeline, dynamodb, sleep: Callable[[float], None] = lambda _: None) -> Api:
     return Api(
         kpis=KpiQueries(dynamodb, **TABLES, sleep=sleep),
-        runs=RunRecords(dynamodb, pipeline.settings.runs_table),
+        runs=RunTable(dynamodb, pipeline.settings.runs_table),
         executions=Executions(pipeline.sfn, pipeline.settings),
         clock=lambda: NOW,
     )
@@ -121,7 +120,7 @@ def test_what_dynamodb_refuses_is_put_into_words(
 def test_a_table_that_is_not_there_is_named_as_the_cause(pipeline, dynamodb) -> None:
     api = Api(
         kpis=KpiQueries(dynamodb, category_kpis="Wrong", order_kpis="Wrong"),
-        runs=RunRecords(dynamodb, "Wrong"),
+        runs=RunTable(dynamodb, "Wrong"),
         executions=Executions(pipeline.sfn, pipeline.settings),
         clock=lambda: NOW,
     )
@@ -244,7 +243,7 @@ def test_a_token_that_somebody_has_made_up_is_used_or_refused(at: object) -> Non
 def test_any_text_may_stand_where_a_date_a_limit_or_a_token_belongs(text: str) -> None:
     given_query = {"from": [text], "limit": [text], "next": [text]}
     for read in (
-        lambda: Period.parse(given_query, NOW.date()),
+        lambda: query.period(given_query, NOW.date()),
         lambda: query.limit(given_query),
         lambda: query.position(given_query, "list"),
     ):

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from chalice_app.chalicelib.aws.execution_history import History
-from chalice_app.chalicelib.runs.costs import PriceError, PriceTable, Sizes, TaskSize, estimate
+from chalice_app.chalicelib.prices import PriceError, PriceTable, Sizes, TaskSize
+from chalice_app.chalicelib.runs.costs import estimate
 from chalice_app.chalicelib.runs.timeline import Attempt, Timeline, Usage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib.runs.costs import PriceTable, Sizes, TaskSize
+from chalice_app.chalicelib.prices import PriceTable, Sizes, TaskSize
 from chalice_app.chalicelib.settings import Settings, SettingsError
 
 ENV = {

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from chalice_app.chalicelib.prices import PriceTable
 from chalice_app.chalicelib.runs import metrics
-from chalice_app.chalicelib.runs.costs import PriceTable
 from infra.template import PROJECT_ROOT
 
 TEXT = (PROJECT_ROOT / "docs/costs.md").read_text(encoding="utf-8")

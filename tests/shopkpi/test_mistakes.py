@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from botocore import exceptions as aws
+from botocore.awsrequest import AWSResponse
 
 from localcloud.provision import create_runs_table
-from shopkpi import errors
+from shopkpi import aws_errors
+from shopkpi.pipeline import Pipeline
 from tests.shopkpi.conftest import Answer, Shop, Type
 
 
@@ -170,15 +172,54 @@ def test_a_wrong_setting_names_the_variable(type_: Type, monkeypatch) -> None:
 def test_what_aws_answers_becomes_a_line_that_says_what_to_do(
     error: Exception, code: int, text: str
 ) -> None:
-    meant = errors.explained(error, stage="dev", where="AWS eu-north-1")
+    meant = aws_errors.explained(error, stage="dev", where="AWS eu-north-1")
     assert meant is not None
     assert text in str(meant)
     assert "\n" not in str(meant)
     assert meant.exit_code == code
 
 
+def leave_unprocessed(parsed: dict, **_: object) -> None:
+    """Answer as a table does that has no capacity left for any key."""
+    for table, items in parsed["Responses"].items():
+        keys = [{"order_date": item["order_date"]} for item in items]
+        parsed["Responses"] = {table: []}
+        parsed["UnprocessedKeys"] = {table: {"Keys": keys, "ConsistentRead": True}}
+
+
+def throttle(request: object, **_: object) -> AWSResponse:
+    body = {"__type": "com.amazon#ThrottlingException", "message": "Rate exceeded"}
+    answer = AWSResponse("http://127.0.0.1", 400, {}, None)
+    answer._content = json.dumps(body).encode()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("event", "react"),
+    [
+        ("after-call.dynamodb.BatchGetItem", leave_unprocessed),
+        ("before-send.dynamodb.BatchGetItem", throttle),
+    ],
+)
+def test_a_busy_table_of_kpis_ends_the_command_with_the_exit_code_of_a_refusal(
+    local: Type, monkeypatch, event: str, react: Callable[..., object]
+) -> None:
+    connect = Pipeline.client
+
+    def disturbed(pipeline: Pipeline, service: str) -> object:
+        client = connect(pipeline, service)
+        if service == "dynamodb":
+            client.meta.events.register(event, react, unique_id="busy")
+        return client
+
+    monkeypatch.setattr(Pipeline, "client", disturbed)
+    answer = local("kpis")
+    assert answer.code == 4
+    assert line_of(answer).endswith(": AWS asks to slow down (BatchGetItem): try again in a minute")
+
+
 def test_an_error_of_the_program_itself_is_not_explained_away(type_: Type, monkeypatch) -> None:
-    assert errors.explained(KeyError("x"), stage="dev", where="here") is None
+    assert aws_errors.explained(KeyError("x"), stage="dev", where="here") is None
     monkeypatch.setattr("shopkpi.app.Place.of", _broken)
     answer = type_("runs")
     assert answer.code == 70

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from chalice_app.chalicelib.alerts.messages import Notice
-from chalice_app.chalicelib.runs.records import RunRecord, RunRecords
+from chalice_app.chalicelib.aws.run_table import RunRecord, RunTable
 from localcloud.cloud import LocalCloud
 from localcloud.provision import CLUSTER, Plan, Stack, provision, receive
 
@@ -160,7 +160,7 @@ class Shop:
         return {item["order_date"]: len(item["order_ids"]) for item in items}
 
     def record(self, arn: str) -> RunRecord:
-        records = RunRecords(self.session.client("dynamodb"), self.stack.environment["RUNS_TABLE"])
+        records = RunTable(self.session.client("dynamodb"), self.stack.environment["RUNS_TABLE"])
         record = records.get(arn.rsplit(":", 1)[-1])
         assert record is not None
         return record

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Self
 
-Check = Literal["volume", "return_rate", "avg_order_value", "freshness"]
-CHECKS: Final[tuple[Check, ...]] = get_args(Check)
+from ..settings import HISTORY_WEEKS, Check
 
-WEEKS: Final = 8
 _WEEK: Final = timedelta(weeks=1)
 _CENT: Final = Decimal("0.01")
 # Of a bell curve these are four standard deviations; eight days tell them but roughly.
@@ -69,7 +67,7 @@ def last_complete_day(now: datetime, complete_hour: int) -> date:
 
 def compared(day: date) -> list[date]:
     """Return the same weekday of the weeks before, the latest first."""
-    return [day - _WEEK * back for back in range(1, WEEKS + 1)]
+    return [day - _WEEK * back for back in range(1, HISTORY_WEEKS + 1)]
 
 
 def unusual(dates: Iterable[date], days: Days, *, min_history: int) -> list[Anomaly]:
@@ -179,10 +177,10 @@ def _judged(day: date, days: Days, min_history: int) -> Iterator[Anomaly]:
 
 def _compared(day: date, figures: Sequence[Decimal], shown: Callable[[Decimal], str]) -> str:
     """Return what the weeks before had: ``the last 8 Sundays had 180 to 240, median 200``."""
-    some = "" if len(figures) == WEEKS else f"{len(figures)} of "
+    some = "" if len(figures) == HISTORY_WEEKS else f"{len(figures)} of "
     low, high = min(figures), max(figures)
     had = f"{shown(low)} to {shown(high)}, median {shown(median(figures))}"
-    return f"{some}the last {WEEKS} {day:%A}s had {shown(low) if low == high else had}"
+    return f"{some}the last {HISTORY_WEEKS} {day:%A}s had {shown(low) if low == high else had}"
 
 
 # By date and check, which run has told people of it.

@@ -13,7 +13,7 @@ from contract.keys import RunKeys
 from contract.manifest import Manifest
 
 from ..aws.causes import readable
-from ..runs.records import End
+from ..aws.run_table import End
 from ..settings import Settings
 from .anomalies import Anomaly
 

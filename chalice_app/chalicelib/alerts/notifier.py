@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from contract.keys import WARNINGS_TOLD, RunKeys
 
 from ..aws.kpi_tables import KpiQueries
+from ..aws.run_table import End
 from ..deployment import Deployment
-from ..runs.records import End
 from ..settings import SettingsError
 from . import anomalies, messages
 from .anomalies import Anomaly, Day, Told

@@ -7,16 +7,15 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, Final, Self
+from datetime import date
+from typing import Any, Final
 from urllib.parse import urlencode
 
+from ..aws.kpi_tables import MAX_DAYS, Period
 from .problems import BAD_PARAMETER, BAD_PERIOD, BAD_TOKEN, Problem
 
-# Three years, one of them a leap year, and a few days: at most 11 requests of 100 dates each.
-MAX_DAYS: Final = 1100
 DEFAULT_DAYS: Final = 30
 MAX_LIMIT: Final = 366
 DEFAULT_LIMIT: Final = 100
@@ -26,41 +25,6 @@ _MAX_KEY_PART: Final = 80
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 Query = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """Order dates from ``start`` to ``end``, both included."""
-
-    start: date
-    end: date
-
-    @property
-    def days(self) -> int:
-        return (self.end - self.start).days + 1
-
-    def dates(self) -> Iterator[date]:
-        return (self.start + timedelta(days=n) for n in range(self.days))
-
-    @classmethod
-    def parse(cls, query: Query, today: date) -> Self:
-        """Without ``to`` it ends today, without ``from`` it has thirty days."""
-        end = _date(query, "to") or today
-        default_start = date.fromordinal(max(1, end.toordinal() - DEFAULT_DAYS + 1))
-        period = cls(start=_date(query, "from") or default_start, end=end)
-        if period.days < 1:
-            raise Problem(
-                BAD_PERIOD,
-                f"from {period.start} is later than to {period.end}: swap them, "
-                f"from={period.end}&to={period.start}",
-            )
-        if period.days > MAX_DAYS:
-            raise Problem(
-                BAD_PERIOD,
-                f"from {period.start} to {period.end} are {period.days:,} days and "
-                f"{MAX_DAYS:,} is the most: ask for several shorter periods",
-            )
-        return period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +43,26 @@ def only(query: Query, known: Collection[str]) -> None:
             raise Problem(BAD_PARAMETER, f"{name} is no parameter: {takes}")
         if len(values) > 1:
             raise Problem(BAD_PARAMETER, f"{name} stands {len(values)} times: give it once")
+
+
+def period(query: Query, today: date) -> Period:
+    """Return the dates of a request: by default to today, and from 30 days before the end."""
+    end = _date(query, "to") or today
+    default_start = date.fromordinal(max(1, end.toordinal() - DEFAULT_DAYS + 1))
+    found = Period(start=_date(query, "from") or default_start, end=end)
+    if found.days < 1:
+        raise Problem(
+            BAD_PERIOD,
+            f"from {found.start} is later than to {found.end}: swap them, "
+            f"from={found.end}&to={found.start}",
+        )
+    if found.days > MAX_DAYS:
+        raise Problem(
+            BAD_PERIOD,
+            f"from {found.start} to {found.end} are {found.days:,} days and "
+            f"{MAX_DAYS:,} is the most: ask for several shorter periods",
+        )
+    return found
 
 
 def first(query: Query, name: str) -> str | None:

@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 from urllib.parse import quote, unquote
 
 from ..aws.executions import Execution, Executions
-from ..aws.kpi_tables import Item, KpiQueries, Slice
-from ..runs.records import RunRecords
+from ..aws.kpi_tables import Item, KpiQueries, Period, Slice
+from ..aws.run_table import RunTable
 from . import query, responses
 from .problems import STILL_RUNNING, UNKNOWN_CATEGORY, UNKNOWN_RUN, Problem
-from .query import Page, Period, Query
+from .query import Page, Query
 from .responses import BOTH, JSON, Answer, Table, answer, unless_known
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Api:
         self,
         *,
         kpis: KpiQueries,
-        runs: RunRecords,
+        runs: RunTable,
         executions: Executions,
         clock: Callable[[], datetime],
     ) -> None:
@@ -252,7 +252,7 @@ class Api:
 
     def _period(self, asked: Asked, of: str) -> tuple[Period, str]:
         """Return the period asked for, and what the tokens of its list belong to."""
-        period = Period.parse(asked.query, self._clock().astimezone(UTC).date())
+        period = query.period(asked.query, self._clock().astimezone(UTC).date())
         return period, f"{of} {period.start} {period.end}"
 
     def _unknown_category(self, name: str, period: Period) -> Problem:

@@ -12,8 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..aws.executions import Executions
-from ..aws.kpi_tables import KpiQueries
-from ..runs.records import RunRecords
+from ..aws.kpi_tables import KpiQueries, TableBusyError
+from ..aws.run_table import RunTable
 from ..settings import Settings
 from . import problems
 from .responses import Answer, of_problem
@@ -46,6 +46,8 @@ def respond(
         return operation(connect(), Asked.of(request.to_original_event()), *path)
     except problems.Problem as problem:
         found = problem
+    except TableBusyError as error:
+        found, cause = problems.busy(), error
     except (BotoCoreError, ClientError) as error:
         found, cause = problems.of_aws(error), error
     except Exception as error:
@@ -66,7 +68,7 @@ def _api() -> Api:
             category_kpis=settings.category_kpis_table,
             order_kpis=settings.order_kpis_table,
         ),
-        runs=RunRecords(dynamodb, settings.runs_table),
+        runs=RunTable(dynamodb, settings.runs_table),
         executions=Executions(boto3.client("stepfunctions", config=_CONFIG), settings),
         clock=lambda: datetime.now(UTC),
     )

@@ -4,13 +4,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer
-
-from ..api.problems import busy
-from ..api.query import Period
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -23,7 +20,29 @@ _FIRST_PAUSE_SECONDS: Final = 0.03
 # A key of a table holds 2,048 bytes.
 _MAX_KEY_BYTES: Final = 2048
 
+# Three years, one of them a leap year, and a few days: at most 11 requests of 100 dates each.
+MAX_DAYS: Final = 1100
+
 Item = Mapping[str, Any]
+
+
+class TableBusyError(RuntimeError):
+    """DynamoDB left keys unprocessed in every attempt; the same read may succeed in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """Order dates from ``start`` to ``end``, both included."""
+
+    start: date
+    end: date
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days + 1
+
+    def dates(self) -> Iterator[date]:
+        return (self.start + timedelta(days=n) for n in range(self.days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +54,10 @@ class Slice:
 
 
 class KpiQueries:
-    """Both KPI tables. Reads are consistent: who has seen a run end sees what it has published."""
+    """Both KPI tables. Reads are consistent: after the end of a run they show what it published.
+
+    A read raises TableBusyError when DynamoDB leaves keys unprocessed.
+    """
 
     def __init__(
         self,
@@ -125,7 +147,11 @@ class KpiQueries:
             if not wanted:
                 return
             self._sleep(_FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - no secret
-        raise busy()
+        left = sum(len(request["Keys"]) for request in wanted.values())
+        raise TableBusyError(
+            f"{', '.join(wanted)}: {left} keys were left unprocessed in each of {_ATTEMPTS} "
+            "attempts; read again in a few seconds"
+        )
 
 
 def _parsed(item: Mapping[str, Any]) -> Item:

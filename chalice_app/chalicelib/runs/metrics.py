@@ -13,7 +13,7 @@ from typing import Any, Final
 from contract.manifest import FileVersion
 from contract.states import TRANSFORM_STATES, State
 
-from .records import RunRecord
+from ..aws.run_table import RunRecord
 
 NAMESPACE: Final = "ECommercePipeline"
 # Each metric and its unit. Dollars are none that CloudWatch knows.

@@ -16,9 +16,10 @@ from contract.manifest import Manifest
 
 from ..aws.documents import Documents
 from ..aws.executions import Execution, Executions
+from ..aws.run_table import End, RunTable
 from ..settings import Settings
 from . import metrics
-from .records import End, Run, RunRecords, record
+from .records import Run, record
 from .timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _LOOK_BACK: Final = 20
 class Bookkeeping:
     def __init__(
         self,
-        records: RunRecords,
+        records: RunTable,
         documents: Documents,
         executions: Executions,
         settings: Settings,
