@@ -76,9 +76,10 @@ coverage: $(READY) ## The same with branch coverage, in half as much time again
 	$(TESTS) --cov --cov-report=term:skip-covered
 
 .PHONY: lint
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy chalice_app contract dashboard delivery expectations infra localcloud samples shopkpi spark_jobs
 
 .PHONY: check-infra

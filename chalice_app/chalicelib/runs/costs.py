@@ -11,7 +11,6 @@ from typing import Final
 from contract.states import CONTAINERS, FUNCTION_STATES, State
 
 from ..prices import PriceTable, Sizes, TaskSize
-
 from .timeline import Attempt, Timeline
 
 # Fargate bills a container by the second, and at least a minute.
