@@ -31,8 +31,31 @@ def dataset_of(key: str) -> DatasetName | None:
     return next((dataset for pattern, dataset in _FILE_NAMES if pattern.fullmatch(name)), None)
 
 
-# Every file that a run has taken in, in a folder of that run.
+# The folders of the bucket. Shops upload into INCOMING; a run moves each of its files to
+# PROCESSED or QUARANTINE, into a folder with the run's id.
+INCOMING: Final = "incoming/"
+RUNS: Final = "runs/"
 PROCESSED: Final = "processed/"
+QUARANTINE: Final = "quarantine/"
+LEDGER: Final = "ledger/"
+QUALITY_HISTORY: Final = "quality_history/"
+DATA_DOCS: Final = "data_docs/"
+DASHBOARD: Final = "dashboard/"
+
+LOCK: Final = f"{INCOMING}pipeline.lock"
+# Since when files wait for a batch to be complete.
+WAITING_SINCE: Final = f"{INCOMING}threshold_not_met_timestamp.json"
+# Written when a run accepts a products file; from then on a batch may start without one.
+PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
+# The dates whose unusual figures have been reported.
+WARNINGS_TOLD: Final = f"{RUNS}warnings_told.json"
+# The ledger until the first rebuild.
+FIRST_LEDGER: Final = f"{LEDGER}main"
+DATA_DOCS_INDEX: Final = f"{DATA_DOCS}index.html"
+# The validator's list of runs; it includes runs whose files were all rejected.
+DATA_DOCS_RUNS: Final = f"{DATA_DOCS}history/latest.json"
+DASHBOARD_PAGE: Final = f"{DASHBOARD}index.html"
+DASHBOARD_KPIS: Final = f"{DASHBOARD}kpis.json.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +66,59 @@ class RunKeys:
 
     @property
     def manifest(self) -> str:
-        return f"runs/{self.run_id}/manifest.json"
+        return f"{RUNS}{self.run_id}/manifest.json"
 
     @property
     def verdict(self) -> str:
-        return f"runs/{self.run_id}/verdict.json"
+        return f"{RUNS}{self.run_id}/verdict.json"
 
     def accepted(self, dataset: DatasetName) -> str:
-        return f"runs/{self.run_id}/accepted/{dataset}.parquet"
+        return f"{RUNS}{self.run_id}/accepted/{dataset}.parquet"
 
     def held(self, dataset: DatasetName) -> str:
-        return f"runs/{self.run_id}/held/{dataset}.parquet"
+        return f"{RUNS}{self.run_id}/held/{dataset}.parquet"
 
     @property
     def published(self) -> str:
-        """What the transformer has done; it is written last."""
-        return f"runs/{self.run_id}/published.json"
+        """What the run published; the transformer writes it last."""
+        return f"{RUNS}{self.run_id}/published.json"
 
     @property
     def notice(self) -> str:
-        """What people are told of it, if anything."""
-        return f"runs/{self.run_id}/notice.json"
+        """The message about the run; most runs have none."""
+        return f"{RUNS}{self.run_id}/notice.json"
+
+    @property
+    def quarantine(self) -> str:
+        """The folder of the run's quarantined rows and files."""
+        return f"{QUARANTINE}{self.run_id}/"
 
     @property
     def quarantined_rows(self) -> str:
-        """Without suffix: ``.parquet`` and ``.csv`` stand side by side."""
-        return f"quarantine/{self.run_id}/rows"
+        """Without its suffix: there are a ``.parquet`` and a ``.csv``."""
+        return f"{self.quarantine}rows"
 
     def quarantined_file(self, name: str) -> str:
-        return f"quarantine/{self.run_id}/files/{name}"
+        return f"{self.quarantine}files/{name}"
 
     def processed(self, name: str) -> str:
         return f"{PROCESSED}{self.run_id}/{name}"
 
     @property
+    def rebuilt_ledger(self) -> str:
+        """The ledger that a rebuild makes."""
+        return f"{LEDGER}{self.run_id}"
+
+    @property
+    def quality_history(self) -> str:
+        return f"{QUALITY_HISTORY}{self.run_id}.parquet"
+
+    @property
+    def data_docs(self) -> str:
+        """The run's page in the Data Docs."""
+        return f"{DATA_DOCS}{RUNS}{self.run_id}.html"
+
+    @property
     def kept_manifest(self) -> str:
         """A copy of the manifest beside the processed files, which are kept longer than runs/."""
         return self.processed("manifest.json")
-
-
-# Written when a run has accepted a products file; from then on a batch may start
-# without one.
-PRODUCTS_ACCEPTED: Final = "runs/products_accepted.json"
-# Which dates' figures people have been told of.
-WARNINGS_TOLD: Final = "runs/warnings_told.json"

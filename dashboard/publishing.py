@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from contract.keys import RunKeys
+from contract.keys import DASHBOARD_KPIS, DASHBOARD_PAGE, DATA_DOCS_RUNS, RunKeys
 from contract.manifest import RunKind
 from contract.verdict import Verdict
 
@@ -32,10 +32,6 @@ from .page import render
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PAGE: Final = "dashboard/index.html"
-FIGURES: Final = "dashboard/kpis.json.gz"
-# The validator's list of runs. It includes runs whose whole delivery was rejected.
-RUNS: Final = "data_docs/history/latest.json"
 # One run follows another; only a run whose lock was taken over can write at the same time.
 _ATTEMPTS: Final = 3
 
@@ -104,11 +100,11 @@ def _publish(update: DashboardUpdate, kpis: PublishedKpis, bucket: "_Bucket") ->
         figures = figures.with_runs(_runs(figures, update, bucket))
         if bucket.put_figures(figures, etag):
             page = render(figures).encode()
-            bucket.put(PAGE, page, "text/html; charset=utf-8")
+            bucket.put(DASHBOARD_PAGE, page, "text/html; charset=utf-8")
             log.info(
                 "dashboard written",
                 extra={
-                    "page": f"s3://{bucket.name}/{PAGE}",
+                    "page": f"s3://{bucket.name}/{DASHBOARD_PAGE}",
                     "dates": len(figures.days),
                     "bytes": len(page),
                 },
@@ -168,7 +164,7 @@ class _Bucket:
     def figures(self) -> tuple[Figures | None, str | None]:
         """Return the figures, if they exist and can be read, and the ETag of their object."""
         try:
-            found = self._s3.get_object(Bucket=self.name, Key=FIGURES)
+            found = self._s3.get_object(Bucket=self.name, Key=DASHBOARD_KPIS)
         except self._s3.exceptions.NoSuchKey:
             return None, None
         try:
@@ -180,7 +176,7 @@ class _Bucket:
         """Replace the object that has this ETag; False when another run has replaced it."""
         condition: Mapping[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
-            self.put(FIGURES, figures.to_bytes(), "application/gzip", **condition)
+            self.put(DASHBOARD_KPIS, figures.to_bytes(), "application/gzip", **condition)
         except ClientError as error:
             if error.response["Error"]["Code"] in {
                 "PreconditionFailed",
@@ -201,7 +197,7 @@ class _Bucket:
         )
 
     def latest_runs(self) -> list[str]:
-        history = self._read(RUNS)
+        history = self._read(DATA_DOCS_RUNS)
         runs = json.loads(history)["runs"] if history is not None else []
         return [run["run_id"] for run in runs[-KEPT_RUNS:]]
 

@@ -21,14 +21,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from contract.keys import DATA_DOCS, DATA_DOCS_INDEX, DATA_DOCS_RUNS, RunKeys
+
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
     from jinja2 import Environment
 
     from .gx import SuiteRun
 
-ROOT: Final = "data_docs"
-HISTORY: Final = f"{ROOT}/history/latest.json"
 RUNS_PER_PAGE: Final = 50
 
 # Fewer runs than this say nothing of how large a file usually is.
@@ -93,7 +93,7 @@ class History:
                 runs=tuple(RunEntry(**entry) for entry in document["runs"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise HistoryError(f"{HISTORY}: not a list of runs: {error}") from error
+            raise HistoryError(f"{DATA_DOCS_RUNS}: not a list of runs: {error}") from error
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -123,11 +123,6 @@ class History:
         }
 
 
-def page_of_run(run_id: str) -> str:
-    """Return the key of a run's own page."""
-    return f"{ROOT}/runs/{run_id}.html"
-
-
 def page_of_suite(suite: str, table: str, run_id: str, run_time: datetime) -> str:
     """Return where a suite's results stand, below the site's root.
 
@@ -148,7 +143,7 @@ def write_site(
 
     ``runs`` holds each suite with the table that it ran on and what came of it.
     """
-    site = folder / ROOT
+    site = folder / DATA_DOCS
     run_id = verdict["run_id"]
     pages = {}
     for suite, table, run in runs:
@@ -168,7 +163,7 @@ def write_site(
             ),
         )
     _write(
-        site / "index.html",
+        folder / DATA_DOCS_INDEX,
         templates.get_template("index.html.j2").render(
             home="",
             latest=kept.runs[-1],
@@ -178,7 +173,7 @@ def write_site(
         ),
     )
     _write(
-        site / f"runs/{run_id}.html",
+        folder / RunKeys(run_id).data_docs,
         templates.get_template("run.html.j2").render(
             home="../",
             run=entry,
@@ -187,7 +182,7 @@ def write_site(
         ),
     )
     _write(site / "style.css", (_TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    _write(folder / HISTORY, kept.to_json())
+    _write(folder / DATA_DOCS_RUNS, kept.to_json())
 
 
 def _older(page: int) -> str | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import duckdb
 
+from contract.keys import RunKeys
+
 from .rules import Rule
 
 
@@ -28,7 +30,7 @@ def write(
     Columns: run_id, run_time (TIMESTAMP in UTC), dataset, file, expectation, reason, severity,
     success, unexpected (the number of failing rows; 1 for a fault of the file itself).
     """
-    target = folder / f"quality_history/{run_id}.parquet"
+    target = folder / RunKeys(run_id).quality_history
     target.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE rules"

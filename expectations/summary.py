@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from contract.keys import RunKeys
+
 from .storage import Place
 
 _STYLES = {"accepted": "green", "rejected": "bold red", "duplicate": "yellow"}
@@ -51,7 +53,7 @@ def show(document: Mapping[str, Any], output: Place) -> None:
     for label, key in (
         ("failing rows", document["quarantined_rows"]),
         ("Data Docs", document["data_docs"]),
-        ("verdict", f"runs/{document['run_id']}/verdict.json"),
+        ("verdict", RunKeys(document["run_id"]).verdict),
     ):
         if key:
             _line(console, f"{label}: {output.where(key)}", "")

@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 
 import duckdb
 
-from contract.keys import RunKeys
+from contract.keys import DATA_DOCS_RUNS, RunKeys
 from contract.typed_json import DocumentError
 from delivery import reader
 from delivery.container_log import Stages, container_log, one_line
@@ -211,7 +211,7 @@ def validate(
             accepted=accepted,
             held=held,
             quarantined_rows=f"{keys.quarantined_rows}.csv" if bad else None,
-            data_docs=data_docs.page_of_run(delivery.run_id),
+            data_docs=keys.data_docs,
         )
         quality_history.write(connection, rules, results, run_id=delivery.run_id, run_time=now)
 
@@ -248,7 +248,7 @@ def _import_gx() -> Any:
 
 def _history(output: storage.Place) -> data_docs.History:
     try:
-        return data_docs.History.from_json(output.get(data_docs.HISTORY))
+        return data_docs.History.from_json(output.get(DATA_DOCS_RUNS))
     except data_docs.HistoryError as error:
         # Bad news for the index page only: not worth a delivery.
         log.warning("%s; the list of runs starts anew", error)

@@ -10,6 +10,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from contract.keys import INCOMING
 from infra.functions import ChaliceError
 from infra.stack import StackError
 
@@ -81,7 +82,7 @@ def _invite(cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path) -
     print(
         f"""
 # In a shell with these variables (source {environment}):
-aws s3 cp samples/incoming s3://{stack.bucket}/incoming/ --recursive
+aws s3 cp samples/incoming s3://{stack.bucket}/{INCOMING} --recursive
 aws stepfunctions list-executions --state-machine-arn {stack.state_machine_arn}
 aws dynamodb scan --table-name OrderKPIs
 aws ecs list-tasks --cluster {CLUSTER}

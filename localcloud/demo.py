@@ -4,11 +4,11 @@ Progress goes to standard error, the results to standard output. Everything show
 back from the embedded AWS: the execution's history, the verdict, the tables, the messages.
 """
 
-import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,9 +20,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chalice_app.chalicelib.alerts.messages import Notice
 from chalice_app.chalicelib.aws.execution_history import Visit, read_history
+from contract.keys import (
+    DASHBOARD,
+    DASHBOARD_PAGE,
+    DATA_DOCS,
+    DATA_DOCS_INDEX,
+    INCOMING,
+    QUARANTINE,
+    RUNS,
+    RunKeys,
+)
+from contract.notice import Notice
 from contract.states import State
+from contract.verdict import Totals, Verdict
 
 from .cloud import LocalCloud
 from .containers import Containers
@@ -48,7 +59,7 @@ class Run:
     status: str
     visits: Sequence[Visit]
     cause: str = ""
-    verdict: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +72,11 @@ class Shop:
     def uploads(self, files: Sequence[tuple[str, bytes]]) -> None:
         s3 = self.session.client("s3")
         for name, body in files:
-            s3.put_object(Bucket=self.stack.bucket, Key=f"incoming/{name}", Body=body)
+            s3.put_object(Bucket=self.stack.bucket, Key=f"{INCOMING}{name}", Body=body)
 
     def waiting(self) -> int:
-        """Return how many files lie in incoming/."""
-        return sum(key.endswith(".csv") for key in self.keys("incoming/"))
+        """Return how many CSV files are in the landing folder."""
+        return sum(key.endswith(".csv") for key in self.keys(INCOMING))
 
     def keys(self, prefix: str) -> Iterator[str]:
         pages = (
@@ -90,14 +101,14 @@ class Shop:
             for execution in reversed(found)
         ]
 
-    def verdict(self, run_id: str) -> dict[str, Any]:
+    def verdict(self, run_id: str) -> Verdict | None:
+        """Return the verdict on a run's files; None until there is one."""
         s3 = self.session.client("s3")
         try:
-            body = s3.get_object(Bucket=self.stack.bucket, Key=f"runs/{run_id}/verdict.json")
+            found = s3.get_object(Bucket=self.stack.bucket, Key=RunKeys(run_id).verdict)
         except s3.exceptions.NoSuchKey:
-            return {}
-        verdict: dict[str, Any] = json.loads(body["Body"].read())
-        return verdict
+            return None
+        return Verdict.from_json(found["Body"].read())
 
     def items(self, table: str) -> list[dict[str, Any]]:
         pages = self.session.client("dynamodb").get_paginator("scan").paginate(TableName=table)
@@ -152,7 +163,7 @@ def run(
         shop = Shop(stack=provision(plan(engine, time_scale), cloud), session=cloud.session())
         progress.print(
             f"ready after {time.monotonic() - began:.1f} s at {cloud.endpoint}; "
-            f"uploading {len(files)} files to s3://{shop.stack.bucket}/incoming/"
+            f"uploading {len(files)} files to s3://{shop.stack.bucket}/{INCOMING}"
         )
         first_upload = datetime.now().astimezone()
         shop.uploads(files)
@@ -202,19 +213,19 @@ def _picture(runs: list[Run], waiting: int) -> Group:
             if failed := sum(attempt.failed for attempt in visit.attempts):
                 note += f" {failed} failed attempts"
             if visit.state == State.VALIDATE_FILES and found.verdict:
-                note = _rows(found.verdict["totals"])
+                note = _rows(found.verdict.totals)
             style = "bold" if visit.exited_at is None else None
             table.add_row(visit.state, f"{_seconds(visit, now):.2f}", note.strip(), style=style)
         parts.append(table)
-    parts.append(Text(f"files waiting or claimed in incoming/: {waiting}"))
+    parts.append(Text(f"files waiting or claimed in {INCOMING}: {waiting}"))
     return Group(*parts)
 
 
-def _rows(totals: dict[str, int]) -> str:
+def _rows(totals: Totals) -> str:
     return (
-        f"{totals['files']} files ({totals['rejected_files']} rejected), {totals['rows']:,} rows: "
-        f"{totals['accepted_rows']:,} accepted, {totals['quarantined_rows']:,} quarantined, "
-        f"{totals['held_rows']:,} held back"
+        f"{totals.files} files ({totals.rejected_files} rejected), {totals.rows:,} rows: "
+        f"{totals.accepted_rows:,} accepted, {totals.quarantined_rows:,} quarantined, "
+        f"{totals.held_rows:,} held back"
     )
 
 
@@ -238,15 +249,15 @@ def keep_pages(shop: Shop, home: Path) -> dict[str, Path]:
     """Copy the dashboard, the Data Docs and what they link to; return where each begins."""
     # Accepted rows, by far the most of what lies below runs/, are not linked.
     for prefix, suffix in (
-        ("dashboard/", ""),
-        ("data_docs/", ""),
-        ("quarantine/", ""),
-        ("runs/", ".json"),
+        (DASHBOARD, ""),
+        (DATA_DOCS, ""),
+        (QUARANTINE, ""),
+        (RUNS, ".json"),
     ):
         shop.download(prefix, home, suffix)
     pages = {
-        "Dashboard": home / "dashboard/index.html",
-        "Data Docs": home / "data_docs/index.html",
+        "Dashboard": home / DASHBOARD_PAGE,
+        "Data Docs": home / DATA_DOCS_INDEX,
     }
     return {name: page for name, page in pages.items() if page.exists()}
 
@@ -271,20 +282,19 @@ def _show_times(runs: list[Run], first_upload: datetime, screen: Console) -> Non
 
 
 def _show_quarantine(found: Run, screen: Console) -> None:
-    if not found.verdict:
+    if found.verdict is None:
         return
-    screen.print(f"run {found.run_id}: {_rows(found.verdict['totals'])}", soft_wrap=True)
-    reasons: dict[str, int] = {}
-    for file in found.verdict["files"]:
-        if file["status"] != "accepted":
+    screen.print(f"run {found.run_id}: {_rows(found.verdict.totals)}", soft_wrap=True)
+    reasons: Counter[str] = Counter()
+    for file in found.verdict.files:
+        if file.status != "accepted":
             screen.print(
-                f"  {file['name']}: {file['status']}, {file['reason']}: {file['detail']}",
+                f"  {file.name}: {file.status}, {file.reason}: {file.detail}",
                 soft_wrap=True,
                 markup=False,
             )
-        for reason, count in file["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1]):
+        reasons.update(file.reasons)
+    for reason, count in reasons.most_common():
         screen.print(f"  {count:>7,} rows: {reason}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from chalice_app.chalicelib.alerts.messages import Notice
+from contract.notice import Notice
 from infra import template
 from infra.deploy import Stage
 

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from contract.keys import QUARANTINE, RUNS
+
 from .pipeline import APP_NAME
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from contract.keys import QUARANTINE, RUNS
+
+from .pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +130,8 @@ def _resources(pipeline: "Pipeline") -> dict[str, str | list[str]]:
         "bucket": bucket,
         "documents": [
             f"{bucket}/{settings.lock_key}",
-            f"{bucket}/runs/*",
-            f"{bucket}/quarantine/*",
+            f"{bucket}/{RUNS}*",
+            f"{bucket}/{QUARANTINE}*",
         ],
         "lock": f"{bucket}/{settings.lock_key}",
         "kpis": [

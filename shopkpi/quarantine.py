@@ -97,7 +97,9 @@ def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]
         raise UsageError(f"--download {folder}: it is a file; name a folder")
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"--download {folder}: {target} is there already; name another folder")
-    prefix = f"quarantine/{run_id}/"
+    from contract.keys import RunKeys
+
+    prefix = RunKeys(run_id).quarantine
     pages = (
         pipeline.client("s3")
         .get_paginator("list_objects_v2")

@@ -162,7 +162,7 @@ def transform_run(
     publication = Publication(dynamodb, tables.runs)
     before = publication.read()
     rebuild = manifest.task == "rebuild"
-    prefix = f"ledger/{manifest.run_id}" if rebuild else before.ledger
+    prefix = RunKeys(manifest.run_id).rebuilt_ledger if rebuild else before.ledger
     current = store.ledger(before.ledger, scratch)
     ledger = (
         store.ledger(prefix, scratch, first_version=_next_version(current, before.publishing))

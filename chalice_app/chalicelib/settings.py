@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Literal, Self, get_args
 
+from contract.keys import INCOMING, LOCK, WAITING_SINCE
+
 from .prices import PriceError, PriceTable, Sizes, TaskSize
 
 Check = Literal["volume", "return_rate", "avg_order_value", "freshness"]
@@ -29,9 +31,9 @@ class Settings:
 
     bucket: str
     state_machine_arn: str
-    prefix: str = "incoming/"
-    lock_key: str = "incoming/pipeline.lock"
-    waiting_key: str = "incoming/threshold_not_met_timestamp.json"
+    prefix: str = INCOMING
+    lock_key: str = LOCK
+    waiting_key: str = WAITING_SINCE
     min_order_files: int = 5
     min_item_files: int = 5
     min_product_files: int = 1
@@ -60,10 +62,9 @@ class Settings:
         return cls(
             bucket=required(env, "S3_BUCKET"),
             state_machine_arn=_state_machine_arn(env),
-            prefix=_folder(env, "S3_PREFIX", "incoming/"),
-            lock_key=env.get("LOCK_KEY") or "incoming/pipeline.lock",
-            waiting_key=env.get("THRESHOLD_MET_TIMESTAMP_KEY")
-            or "incoming/threshold_not_met_timestamp.json",
+            prefix=_folder(env, "S3_PREFIX", INCOMING),
+            lock_key=env.get("LOCK_KEY") or LOCK,
+            waiting_key=env.get("THRESHOLD_MET_TIMESTAMP_KEY") or WAITING_SINCE,
             min_order_files=_count(env, "MIN_ORDER_FILES", 5),
             min_item_files=_count(env, "MIN_ITEM_FILES", 5),
             min_product_files=_count(env, "MIN_PRODUCT_FILES", 1),

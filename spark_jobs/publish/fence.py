@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
+from contract.keys import FIRST_LEDGER
+
 from ..errors import SupersededError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import ConditionCheckTypeDef
 
-FIRST_LEDGER: Final = "ledger/main"
 _KEY: Final = {"run_id": {"S": "ledger"}}
 _CURRENT: Final = "ledger = :ledger AND publishing <= :version"
 

@@ -48,6 +48,8 @@ MANIFEST = Manifest(
 # A date and a datetime are different types in a document, though not in Python.
 st.register_type_strategy(date, st.dates())
 st.register_type_strategy(datetime, st.datetimes(timezones=st.just(UTC)))
+# No document has a NaN: it does not equal itself, and JSON has none.
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -10,10 +10,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from contract.keys import DASHBOARD_KPIS as FIGURES
+from contract.keys import DASHBOARD_PAGE as PAGE
+from contract.keys import DATA_DOCS_RUNS as RUNS
 from contract.keys import RunKeys
 from contract.verdict import Verdict
 from dashboard.figures import DayFigures, Figures
-from dashboard.publishing import FIGURES, PAGE, RUNS, DashboardUpdate, PublishedKpis, publish
+from dashboard.publishing import DashboardUpdate, PublishedKpis, publish
 from spark_jobs.publish import tables as tables
 from spark_jobs.publish.fence import Publication
 from spark_jobs.publish.tables import Day, Tables

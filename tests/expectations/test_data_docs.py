@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from contract.keys import DATA_DOCS_RUNS
 from expectations import data_docs
 from samples import generate
 from tests.conftest import IN_CI, ROOT
@@ -169,9 +170,7 @@ def verdict(run_id: str) -> dict[str, object]:
 
 def publish(root: Path, run_id: str) -> dict[str, int]:
     """Publish a run's pages and return the size of each file it wrote."""
-    before = (
-        (root / data_docs.HISTORY).read_bytes() if (root / data_docs.HISTORY).exists() else None
-    )
+    before = (root / DATA_DOCS_RUNS).read_bytes() if (root / DATA_DOCS_RUNS).exists() else None
     work = root / "work"
     data_docs.write_site(
         work,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract.keys import RunKeys
+from contract.keys import DATA_DOCS_RUNS, RunKeys
 from contract.manifest import FileVersion, Manifest
 from expectations import data_docs, storage, validate
 from tests.conftest import HEADERS
@@ -133,7 +133,7 @@ def test_a_retried_run_leaves_the_same_as_one_that_worked_at_once(s3: "S3Client"
     again = {key: read(s3, key) for key in keys(s3, "") if key.endswith((".json", ".parquet"))}
     assert first.keys() == again.keys()
     assert first["runs/r3/verdict.json"] == again["runs/r3/verdict.json"]
-    history = data_docs.History.from_json(again[data_docs.HISTORY])
+    history = data_docs.History.from_json(again[DATA_DOCS_RUNS])
     assert [entry.run_id for entry in history.runs] == ["r3"]
 
 

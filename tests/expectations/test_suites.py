@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from contract.keys import DATA_DOCS_RUNS
 from delivery import datasets
 from expectations import data_docs, gx
 from expectations.rules import SUITES, Rule, SuiteError, rule_of
@@ -192,7 +193,7 @@ def _with_history(
     history = data_docs.History()
     for n in range(3):
         history = history.with_run(entry(f"before-{n}", rows=ROWS))
-    target = root / data_docs.HISTORY
+    target = root / DATA_DOCS_RUNS
     target.parent.mkdir(parents=True)
     target.write_text(history.to_json())
     return validate_folder(folder, output=root, known=known)

@@ -11,7 +11,7 @@ from cfnlint.decode import cfn_yaml
 
 from chalice_app.chalicelib.runs import metrics
 from chalice_app.chalicelib.settings import WARNINGS, Settings
-from expectations import data_docs
+from contract.keys import DATA_DOCS
 from infra import functions, template
 from shopkpi import log_lines
 
@@ -243,7 +243,7 @@ def test_the_lifecycle_keeps_what_later_runs_need() -> None:
         {"run_id": "20250301T000000Z-0123456789abcdef-99", "at": "2025-03-01T00:00:00.000000+00:00"}
     )
     assert len(note) < int(rules["runs"]["ObjectSizeGreaterThan"])
-    assert rules["data-docs"]["Prefix"] == f"{data_docs.ROOT}/"
+    assert rules["data-docs"]["Prefix"] == DATA_DOCS
 
 
 def test_no_account_subnet_or_region_is_written_down() -> None:

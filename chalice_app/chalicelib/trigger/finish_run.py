@@ -9,7 +9,7 @@ had claimed lies in the landing folder still and belongs to the next run.
 import logging
 from typing import Any
 
-from contract.keys import PRODUCTS_ACCEPTED, RunKeys
+from contract.keys import PRODUCTS_ACCEPTED, QUARANTINE, RunKeys
 from contract.manifest import FileVersion, Manifest
 
 from ..deployment import Deployment
@@ -37,7 +37,7 @@ class Settlement:
             (
                 (file, to)
                 for file, to in self._destinations(manifest, verdict)
-                if done or to.startswith("quarantine/")
+                if done or to.startswith(QUARANTINE)
             ),
         )
         log.info(
