@@ -10,14 +10,15 @@ from typing import Final
 import duckdb
 
 from .datasets import DATASETS
-from .reader import FileReading, raw_text
+from .landed_files import LandedFile
+from .reader import FileReading
 
 COLUMNS: Final = ("file", "line", "reasons", "raw")
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """A file (``line`` is None, ``raw`` says what is wrong with it) or one of its rows."""
+class RejectedRow:
+    """A row of a file, or the whole file: then ``line`` is None and ``raw`` explains the reason."""
 
     file: str
     line: int | None
@@ -25,9 +26,9 @@ class Leftover:
     raw: str
 
 
-def leftovers(
+def find(
     connection: duckdb.DuckDBPyConnection, readings: Sequence[FileReading]
-) -> Iterator[Leftover]:
+) -> Iterator[RejectedRow]:
     """Yield whole files first, then rows by file and line, each row once with all its reasons.
 
     Takes the connection after :func:`delivery.reader.read` and
@@ -35,29 +36,47 @@ def leftovers(
     """
     for reading in readings:
         if reading.reason is not None:
-            yield Leftover(reading.file.name, None, (reading.reason,), reading.detail or "")
+            yield RejectedRow(reading.file.name, None, (reading.reason,), reading.detail or "")
     rows: dict[int, dict[int, tuple[int, list[str]]]] = defaultdict(dict)
     for file, line, lines, reasons in connection.execute(_ROWS).fetchall():
         rows[file][line] = (lines, reasons)
     for ordinal, found in sorted(rows.items()):
         spans = ((line, lines) for line, (lines, _) in found.items())
         for line, raw in raw_text(readings[ordinal].file, spans):
-            yield Leftover(readings[ordinal].file.name, line, tuple(found[line][1]), raw)
+            yield RejectedRow(readings[ordinal].file.name, line, tuple(found[line][1]), raw)
 
 
-def count(found: Iterable[Leftover]) -> Counter[str]:
-    """Count the leftovers of each reason; a row with two reasons counts in both."""
-    return Counter(reason for leftover in found for reason in leftover.reasons)
+def count(rows: Iterable[RejectedRow]) -> Counter[str]:
+    """Count the rows of each reason; a row with two reasons counts in both."""
+    return Counter(reason for row in rows for reason in row.reasons)
 
 
-def write(found: Iterable[Leftover], path: Path) -> None:
+def write(rows: Iterable[RejectedRow], path: Path) -> None:
     """Write a CSV of COLUMNS; several reasons of one row are joined by a semicolon."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for leftover in found:
-            line = "" if leftover.line is None else leftover.line
-            writer.writerow([leftover.file, line, ";".join(leftover.reasons), leftover.raw])
+        for row in rows:
+            line = "" if row.line is None else row.line
+            writer.writerow([row.file, line, ";".join(row.reasons), row.raw])
+
+
+def raw_text(file: LandedFile, rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, str]]:
+    """Yield (line, raw text without its last line end) for each (line, lines) of one file."""
+    wanted = dict(rows)
+    pending: list[str] = []
+    start = left = 0
+    with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
+        for number, text in enumerate(source, start=1):
+            if not left and number in wanted:
+                start, left, pending = number, wanted[number], []
+            if left:
+                pending.append(text)
+                left -= 1
+                if not left:
+                    yield start, "".join(pending).rstrip("\r\n")
+    if left:
+        yield start, "".join(pending).rstrip("\r\n")
 
 
 _UNREADABLE_VALUES: Final = " UNION ALL ".join(

@@ -21,6 +21,7 @@ import duckdb
 
 from contract.keys import DatasetName
 from delivery.datasets import DATASETS
+from delivery.identity import once_across_files
 from delivery.reader import FileReading
 
 from . import verdict
@@ -90,21 +91,16 @@ _LINES_BY_ORDER: Final = """
 # One group costs about 100 bytes of memory that DuckDB can't spill while it adds up.
 _LINES_PER_PART: Final = 500_000
 # An order's lines in several files: those that overlap count once, as they do in the KPIs.
-_LINE_TOTALS: Final = """
+_LINE_TOTALS: Final = f"""
     CREATE TABLE straddling_orders AS
         SELECT order_id FROM lines_by_order WHERE first_file <> last_file;
     CREATE VIEW line_totals AS
         SELECT order_id, amount FROM lines_by_order WHERE first_file = last_file
         UNION ALL
         SELECT order_id, sum(quantity * unit_price) AS amount
-        FROM (SELECT order_id, quantity, unit_price
-              FROM (SELECT order_id, product_id, quantity, unit_price,
-                           row_number() OVER (PARTITION BY order_id, product_id, quantity,
-                                              unit_price, _file) AS nth
-                    FROM sound_lines SEMI JOIN straddling_orders USING (order_id))
-              GROUP BY order_id, product_id, quantity, unit_price, nth)
+        FROM ({once_across_files("sound_lines SEMI JOIN straddling_orders USING (order_id)")})
         GROUP BY order_id;
-    """
+    """  # noqa: S608  # names of tables
 
 # Every sound order beside what was delivered for it. Joined in parts, too: an order's text id
 # takes a join of a million past a memory limit of 100 MB that it can't spill below.

@@ -9,7 +9,8 @@ import duckdb
 
 from contract.keys import DatasetName
 from delivery.datasets import DATASETS
-from delivery.reader import FileReading, raw_text
+from delivery.reader import FileReading
+from delivery.rejected_rows import raw_text
 
 # How many rows of a file are looked up in one pass over it; each costs about 200 bytes.
 _ROWS_PER_PASS: Final = 200_000

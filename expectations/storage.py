@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 from contract.manifest import FileVersion, Manifest
-from delivery.reader import DeliveryError, LandedFile
+from delivery.landed_files import DeliveryError, LandedFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

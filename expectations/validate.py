@@ -31,7 +31,8 @@ from contract.typed_json import DocumentError
 from delivery import reader
 from delivery.container_log import Stages, container_log, one_line
 from delivery.datasets import DATASETS
-from delivery.reader import DeliveryError, FileReading, LandedFile
+from delivery.landed_files import DeliveryError, LandedFile, files_in, in_order_of_landing
+from delivery.reader import FileReading
 
 from . import data_docs, judgement, quality_history, quarantine, storage, summary, verdict
 from .rules import SUITES, SuiteError
@@ -87,7 +88,7 @@ class Delivery:
 
     @classmethod
     def of_folder(cls, folder: Path, run_id: str) -> Self:
-        files = reader.files_in(folder)
+        files = files_in(folder)
         return cls(run_id=run_id, files=files, keys=[file.name for file in files])
 
     @classmethod
@@ -96,7 +97,7 @@ class Delivery:
         fetched = storage.fetch_files(manifest, folder)
         pairs = sorted(
             zip(fetched, (file.key for file in manifest.files), strict=True),
-            key=lambda pair: reader.in_order_of_landing(pair[0]),
+            key=lambda pair: in_order_of_landing(pair[0]),
         )
         return cls(
             run_id=manifest.run_id,

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from delivery import rejected_rows
 from delivery.reader import FileReading
-from delivery.rejected_rows import Leftover
+from delivery.rejected_rows import RejectedRow
 
 if TYPE_CHECKING:
     from .publish.tables import Difference
@@ -47,7 +47,7 @@ def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
 
 
 def show_left_out(
-    screen: Console, readings: Sequence[FileReading], left_out: Sequence[Leftover], output: Path
+    screen: Console, readings: Sequence[FileReading], left_out: Sequence[RejectedRow], output: Path
 ) -> None:
     """Print how much was read, and a count per reason of what was not."""
     rows = sum(reading.rows for reading in readings)

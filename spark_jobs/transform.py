@@ -44,8 +44,9 @@ from rich.console import Console
 from delivery import identity, reader, rejected_rows
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
-from delivery.reader import DeliveryError, FileReading, LandedFile
-from delivery.rejected_rows import Leftover
+from delivery.landed_files import DeliveryError, LandedFile, files_in
+from delivery.reader import FileReading
+from delivery.rejected_rows import RejectedRow
 from spark_jobs import report
 from spark_jobs.compute import Staged, compute, stage
 from spark_jobs.engine import sessions
@@ -95,7 +96,7 @@ def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
 
 
 def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
-    files = reader.files_in(options.input)
+    files = files_in(options.input)
     size = sum(file.path.stat().st_size for file in files)
     with sessions.starting(choice.engine, input_bytes=size) as session:
         readings, left_out, staged = read_and_stage(files, scratch)
@@ -157,7 +158,7 @@ def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch
 
 def read_and_stage(
     files: Sequence[LandedFile], scratch: Path
-) -> tuple[list[FileReading], list[Leftover], Staged]:
+) -> tuple[list[FileReading], list[RejectedRow], Staged]:
     """Read CSV files and write the rows that count to ``scratch``.
 
     Returns what became of each file, what was left out, and the staged Parquet files.
@@ -166,7 +167,7 @@ def read_and_stage(
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         readings = reader.read(files, connection)
         identity.resolve(connection)
-        left_out = list(rejected_rows.leftovers(connection, readings))
+        left_out = list(rejected_rows.find(connection, readings))
         return readings, left_out, stage(connection, scratch)
 
 

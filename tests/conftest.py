@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery import reader
+from delivery.landed_files import files_in
 from spark_jobs import compute as kpi_tables
 from spark_jobs import transform
 from spark_jobs.engine import jvm, sessions
@@ -82,6 +82,6 @@ def _open_session(name: sessions.EngineName) -> None:
 
 def _compute(folder: Path) -> oracle.Tables:
     with tempfile.TemporaryDirectory() as scratch:
-        _, _, staged = transform.read_and_stage(reader.files_in(folder), Path(scratch))
+        _, _, staged = transform.read_and_stage(files_in(folder), Path(scratch))
         category, daily = kpi_tables.compute(_STATE["spark"], staged)
     return oracle.Tables(category.to_pylist(), daily.to_pylist())

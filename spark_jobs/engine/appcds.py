@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from delivery import reader
+from delivery.landed_files import files_in
 from spark_jobs import transform
 from spark_jobs.compute import compute
 from spark_jobs.engine import jvm, sessions
@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         archive.parent.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(".part")
         with tempfile.TemporaryDirectory(prefix="appcds-") as scratch:
-            _, _, staged = transform.read_and_stage(
-                reader.files_in(Path(folders[0])), Path(scratch)
-            )
+            _, _, staged = transform.read_and_stage(files_in(Path(folders[0])), Path(scratch))
             try:
                 with sessions.jvm_session(small=True, archive=unfinished) as spark:
                     compute(spark, staged)

@@ -20,7 +20,7 @@ from chalice_app.chalicelib.alerts.anomalies import Day
 from chalice_app.chalicelib.alerts.messages import Ended, Notice
 from chalice_app.chalicelib.settings import Settings
 from contract.manifest import FileVersion, Manifest
-from delivery import reader
+from delivery.landed_files import files_in
 from expectations import storage, validate
 from tests.conftest import HEADERS, ROOT
 
@@ -166,7 +166,7 @@ def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
         folder.mkdir(parents=True)
     for name, text in files.items():
         (landing / name).write_text(text, encoding="utf-8")
-    landed = reader.files_in(landing)
+    landed = files_in(landing)
     verdict = validate.validate(
         validate.Delivery(
             run_id=RUN, files=landed, keys=[f"incoming/{file.name}" for file in landed]

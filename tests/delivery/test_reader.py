@@ -5,9 +5,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from contract.keys import dataset_of
 from delivery import datasets, reader
 from delivery.datasets import DATASETS
-from delivery.reader import DeliveryError, LandedFile
+from delivery.landed_files import DeliveryError, LandedFile, files_in
+from delivery.rejected_rows import raw_text
 
 GOOD = b"product_id,category,name,price\n1,Books,Atlas,10.00\n2,Toys,Ball,5\n"
 
@@ -21,7 +23,7 @@ def db():
 def read(db, folder: Path, name: str, data: bytes) -> reader.FileReading:
     path = folder / name
     path.write_bytes(data)
-    dataset = reader.dataset_of(name)
+    dataset = dataset_of(name)
     assert dataset is not None
     return reader.read([LandedFile(name=name, path=path, dataset=dataset)], db)[0]
 
@@ -103,7 +105,7 @@ def test_each_record_that_does_not_split_is_named_by_line_and_its_neighbours_are
     ]
     assert [(row[0], row[4]) for row in products(db)] == [("6", 7), ("8", 9)]
     assert reading.rows == 8
-    found = dict(reader.raw_text(reading.file, [(3, 1), (8, 1)]))
+    found = dict(raw_text(reading.file, [(3, 1), (8, 1)]))
     assert found == {3: "2,Toys,Ball,5,6", 8: '7,Toys,"open,9'}
 
 
@@ -139,7 +141,7 @@ def test_each_record_that_does_not_split_is_named_by_line_and_its_neighbours_are
 def test_a_row_is_unreadable_for_all_its_reasons(
     name: str, row: str, reasons: list[str] | None, db, tmp_path: Path
 ) -> None:
-    dataset = reader.dataset_of(name)
+    dataset = dataset_of(name)
     assert dataset is not None
     header = ",".join(DATASETS[dataset].column_names)
     read(db, tmp_path, name, f"{header}\n{row}\n".encode())
@@ -183,7 +185,7 @@ def test_the_same_bytes_under_another_name_count_once(db, tmp_path: Path) -> Non
     for name in ("products_1.csv", "products_2.csv"):
         (tmp_path / name).write_bytes(GOOD)
     (tmp_path / "products_3.csv").write_bytes(GOOD.replace(b"Ball", b"Doll"))
-    readings = reader.read(reader.files_in(tmp_path), db)
+    readings = reader.read(files_in(tmp_path), db)
     assert [(r.status, r.reason) for r in readings] == [
         ("read", None),
         ("duplicate", "duplicate_file"),
@@ -196,9 +198,9 @@ def test_the_same_bytes_under_another_name_count_once(db, tmp_path: Path) -> Non
 def test_a_folder_without_csv_files_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(DeliveryError, match=r"no orders_\*\.csv.*give the folder"):
-        reader.files_in(tmp_path)
+        files_in(tmp_path)
     with pytest.raises(DeliveryError, match="no such folder"):
-        reader.files_in(tmp_path / "nowhere")
+        files_in(tmp_path / "nowhere")
 
 
 def test_line_numbers_are_right_in_a_file_that_duckdb_reads_in_parallel(db, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from delivery import datasets
 from delivery.datasets import DATASETS
-from delivery.reader import FileReading, files_in, read
+from delivery.landed_files import files_in
+from delivery.reader import FileReading, read
 from samples.faults import FAULTS, ODDITIES
 from samples.generate import main
 

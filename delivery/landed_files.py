@@ -1,0 +1,77 @@
+"""The files of a delivery: which ones are in a folder, their order, and which are duplicates."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contract.keys import DatasetName, dataset_of
+
+
+class DeliveryError(ValueError):
+    """There is nothing to read; the message names the place and the next step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandedFile:
+    """A file to read: its name as delivered and the local copy of its bytes.
+
+    ``landed_at`` and ``sha256`` (of the bytes, in hex) are None for a file of a folder.
+    """
+
+    name: str
+    path: Path
+    dataset: DatasetName
+    landed_at: datetime | None = None
+    sha256: str | None = None
+
+
+def files_in(folder: Path) -> list[LandedFile]:
+    """List the CSV files of a folder that have a dataset's name, sorted by name.
+
+    Raises:
+        DeliveryError: the folder does not exist or has no such file.
+    """
+    if not folder.is_dir():
+        raise DeliveryError(f"{folder}: no such folder; --input takes a folder of CSV files")
+    found = [
+        LandedFile(name=path.name, path=path, dataset=dataset)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and (dataset := dataset_of(path.name)) is not None
+    ]
+    if not found:
+        raise DeliveryError(
+            f"{folder}: no orders_*.csv, order_items_*.csv or products.csv in it; "
+            "give the folder that holds the delivery"
+        )
+    return found
+
+
+def in_order_of_landing(file: LandedFile) -> tuple[datetime, str]:
+    """Return the sort key of files: landing time, then name."""
+    return file.landed_at or datetime.min.replace(tzinfo=UTC), file.name
+
+
+def duplicates(files: Sequence[LandedFile]) -> dict[int, int]:
+    """Map the index of each file that repeats an earlier one's bytes to that file's index.
+
+    Only files of one dataset and of equal size are hashed and compared.
+    """
+    sizes = Counter((file.dataset, file.path.stat().st_size) for file in files)
+    first: dict[tuple[DatasetName, str], int] = {}
+    repeated: dict[int, int] = {}
+    for index, file in enumerate(files):
+        if sizes[file.dataset, file.path.stat().st_size] > 1:
+            original = first.setdefault((file.dataset, _digest(file)), index)
+            if original != index:
+                repeated[index] = original
+    return repeated
+
+
+def _digest(file: LandedFile) -> str:
+    if file.sha256 is not None:
+        return file.sha256
+    with file.path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
