@@ -1,6 +1,6 @@
 """Write the second half of docs/alerts.md: one message of each kind, as people get it.
 
-    python -m tests.alerts.examples
+    python -m tests.chalice_app.alerts.examples
 
 The validator really judges the deliveries; a test compares, so that no message changes unseen.
 """

@@ -27,10 +27,10 @@ from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
+from tests.chalice_app.api.test_routes import FIRST, category_item, daily_item, run_item
 from tests.chalice_app.conftest import new_pipeline
-from tests.chalice_app.test_api import FIRST, category_item, daily_item, run_item
 
-APP = Path(__file__).parents[2] / "chalice_app"
+APP = Path(__file__).parents[3] / "chalice_app"
 DOCUMENT = yaml.safe_load((APP / "openapi.yaml").read_text(encoding="utf-8"))
 # Signatures are API Gateway's to check; Chalice's local server lets everybody in.
 SCHEMA = schemathesis.openapi.from_dict(

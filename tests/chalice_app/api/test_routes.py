@@ -21,7 +21,7 @@ from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
 from tests.chalice_app.conftest import Pipeline, new_pipeline
 
-APP = Path(__file__).parents[2] / "chalice_app"
+APP = Path(__file__).parents[3] / "chalice_app"
 FIRST = date(2025, 1, 1)
 DAYS = 120
 # Closed on Sundays: these dates have no orders.

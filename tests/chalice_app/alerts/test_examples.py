@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chalice_app.chalicelib.alerts.messages import Notice
-from tests.alerts import examples
+from tests.chalice_app.alerts import examples
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Notice]:
 
 
 def test_the_documented_messages_are_those_that_are_sent(rendered: dict[str, Notice]) -> None:
-    """`python -m tests.alerts.examples` writes them anew."""
+    """`python -m tests.chalice_app.alerts.examples` writes them anew."""
     document = examples.DOCUMENT.read_text(encoding="utf-8")
     for title, notice in rendered.items():
         assert f"### {title}\n\n```\nSubject: {notice.subject}\n\n{notice.message}```\n" in document
