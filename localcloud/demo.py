@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import boto3
 from rich.console import Console, Group
@@ -31,6 +30,7 @@ from contract.keys import (
     RUNS,
     RunKeys,
 )
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, ColumnType, KpiTable, readable
 from contract.notice import Notice
 from contract.states import State
 from contract.verdict import Totals, Verdict
@@ -110,13 +110,10 @@ class Shop:
             return None
         return Verdict.from_json(found["Body"].read())
 
-    def items(self, table: str) -> list[dict[str, Any]]:
-        pages = self.session.client("dynamodb").get_paginator("scan").paginate(TableName=table)
-        return [
-            {name: _plain(value) for name, value in item.items()}
-            for page in pages
-            for item in page["Items"]
-        ]
+    def items(self, table: KpiTable) -> list[dict[str, Any]]:
+        dynamodb = self.session.resource("dynamodb").meta.client
+        pages = dynamodb.get_paginator("scan").paginate(TableName=table.name)
+        return [table.values(item) for page in pages for item in page["Items"]]
 
     def messages(self) -> list[Notice]:
         return list(receive(self.session.client("sqs"), self.stack.messages_url))
@@ -232,8 +229,8 @@ def _rows(totals: Totals) -> str:
 def _show_results(
     shop: Shop, runs: list[Run], first_upload: datetime, screen: Console, home: Path
 ) -> None:
-    screen.print(_order_table(shop.items("OrderKPIs")))
-    screen.print(_category_table(shop.items("CategoryKPIs")))
+    for kpis in (ORDER_KPIS, CATEGORY_KPIS):
+        screen.print(_kpi_table(kpis, shop.items(kpis)))
     for found in runs:
         _show_quarantine(found, screen)
     for message in shop.messages():
@@ -298,37 +295,21 @@ def _show_quarantine(found: Run, screen: Console) -> None:
         screen.print(f"  {count:>7,} rows: {reason}")
 
 
-def _order_table(items: list[dict[str, Any]]) -> Table:
-    names = ["total_orders", "total_revenue", "total_items_sold", "return_rate", "unique_customers"]
-    return _kpi_table("OrderKPIs", ["order_date"], names, items)
-
-
-def _category_table(items: list[dict[str, Any]]) -> Table:
-    names = ["daily_revenue", "avg_order_value", "avg_return_rate"]
-    return _kpi_table("CategoryKPIs", ["order_date", "category"], names, items)
-
-
-def _kpi_table(
-    title: str, keys: list[str], numbers: list[str], items: list[dict[str, Any]]
-) -> Table:
+def _kpi_table(kpis: KpiTable, items: list[dict[str, Any]]) -> Table:
     shown = min(len(items), _SHOWN_ROWS)
-    table = Table(title=f"{title}: {shown} of {len(items)} items", title_justify="left")
-    for name in keys:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    ordered = sorted(items, key=lambda item: [str(item[key]) for key in keys])
+    table = Table(title=f"{kpis.name}: {shown} of {len(items)} items", title_justify="left")
+    # The date first in both tables.
+    keys = sorted(kpis.key, key=lambda column: column.type is not ColumnType.DATE)
+    columns = (*keys, *kpis.kpis)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(column.name, justify=justify, no_wrap=True)
+    ordered = sorted(items, key=lambda item: [item[column.name] for column in keys])
     for item in ordered[:_SHOWN_ROWS]:
-        table.add_row(*(f"{item.get(name, '')}" for name in [*keys, *numbers]))
+        table.add_row(*(readable(item.get(column.name, "")) for column in columns))
     return table
 
 
 def _seconds(visit: Visit, now: datetime) -> float:
     """Return how long the execution was in the state, or has been in it by ``now``."""
     return ((visit.exited_at or now) - visit.entered_at).total_seconds()
-
-
-def _plain(value: Any) -> str | Decimal:
-    """Return what a DynamoDB attribute holds: a number as a Decimal, the rest as text."""
-    kind, content = next(iter(value.items()))
-    return Decimal(content) if kind == "N" else str(content)

@@ -4,8 +4,18 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from contract.kpi_columns import (
+    CATEGORY_KPIS,
+    LEDGER_VERSION,
+    ORDER_DATE,
+    ORDER_KPIS,
+    RUN_ID,
+    KpiColumn,
+    KpiTable,
+    readable,
+)
 
 from .errors import NotFoundError, UsageError
 from .screen import table
@@ -19,22 +29,6 @@ if TYPE_CHECKING:
 _DEFAULT_DAYS: Final = 30
 # The runs whose dates say which KPIs are the newest.
 _LOOK_BACK: Final = 20
-DAILY: Final = {
-    "total_orders": "count",
-    "total_revenue": "money",
-    "net_revenue": "money",
-    "total_items_sold": "count",
-    "return_rate": "money",
-    "unique_customers": "count",
-}
-BY_CATEGORY: Final = {
-    "daily_revenue": "money",
-    "net_revenue": "money",
-    "order_count": "count",
-    "avg_order_value": "money",
-    "avg_return_rate": "money",
-}
-_TWO_PLACES: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +81,7 @@ def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
     found = _queries(pipeline).daily(Period(start=start, end=end), MAX_DAYS)
     if not found.items:
         raise NotFoundError(_nothing(pipeline, start, end))
-    return Kpis(start=start, end=end, category=None, items=tuple(map(_plain, found.items)))
+    return Kpis(start=start, end=end, category=None, items=_exact(found.items, ORDER_KPIS))
 
 
 def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> Kpis:
@@ -97,7 +91,8 @@ def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> 
     found = _queries(pipeline).category(category, Period(start=start, end=end), MAX_DAYS)
     if not found.items:
         raise NotFoundError(_no_category(pipeline, category, start, end))
-    return Kpis(start=start, end=end, category=category, items=tuple(map(_plain, found.items)))
+    items = _exact(found.items, CATEGORY_KPIS)
+    return Kpis(start=start, end=end, category=category, items=items)
 
 
 def categories(pipeline: "Pipeline", start: date, end: date) -> list[str]:
@@ -105,6 +100,10 @@ def categories(pipeline: "Pipeline", start: date, end: date) -> list[str]:
     from chalice_app.chalicelib.aws.kpi_tables import Period
 
     return sorted(_queries(pipeline).categories(Period(start=start, end=end)))
+
+
+def _exact(items: Iterable[Mapping[str, Any]], table: KpiTable) -> tuple[Mapping[str, Any], ...]:
+    return tuple(dict(sorted({**item, **table.values(item)}.items())) for item in items)
 
 
 def _queries(pipeline: "Pipeline") -> "KpiQueries":
@@ -115,18 +114,6 @@ def _queries(pipeline: "Pipeline") -> "KpiQueries":
         category_kpis=pipeline.settings.category_kpis_table,
         order_kpis=pipeline.settings.order_kpis_table,
     )
-
-
-def _plain(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: _exact(name, value) for name, value in sorted(item.items())}
-
-
-def _exact(name: str, value: Any) -> Any:
-    """DynamoDB drops the zeros at the end: money and rates have two places, the rest none."""
-    if not isinstance(value, Decimal):
-        return value
-    kinds = {**DAILY, **BY_CATEGORY}
-    return value.quantize(_TWO_PLACES) if kinds.get(name) == "money" else int(value)
 
 
 def _nothing(pipeline: "Pipeline", start: date, end: date) -> str:
@@ -148,20 +135,19 @@ def _no_category(pipeline: "Pipeline", category: str, start: date, end: date) ->
 
 
 def draw(kpis: Kpis) -> list[Any]:
-    names = BY_CATEGORY if kpis.category else DAILY
+    columns = (CATEGORY_KPIS if kpis.category else ORDER_KPIS).shown
     title = f"{kpis.category}, by day" if kpis.category else "orders by day"
     return [
         table(
             f"{title}, {kpis.start} to {kpis.end}",
-            {"order_date": "left", **dict.fromkeys(names, "right")},
-            ((item["order_date"], *_cells(item, names)) for item in kpis.items),
-            caption=f"ledger version {max(item['ledger_version'] for item in kpis.items)}, "
-            f"computed by {kpis.items[-1]['run_id']} at the latest date",
+            {ORDER_DATE.name: "left", **{column.name: "right" for column in columns}},
+            ((item[ORDER_DATE.name], *_cells(item, columns)) for item in kpis.items),
+            caption=f"ledger version {max(item[LEDGER_VERSION.name] for item in kpis.items)}, "
+            f"computed by {kpis.items[-1][RUN_ID.name]} at the latest date",
         )
     ]
 
 
-def _cells(item: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        value = item.get(name)
-        yield "" if value is None else f"{value:,}"
+def _cells(item: Mapping[str, Any], columns: Iterable[KpiColumn]) -> Iterator[str]:
+    for column in columns:
+        yield readable(item[column.name]) if column.name in item else ""

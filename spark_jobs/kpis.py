@@ -9,12 +9,14 @@ at least 11 places here, which is finer than the distance of any quotient that i
 a half cent from the next half cent (1 / (10,000 x orders), for fewer than 10^7 orders a day).
 """
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name the field uses
 from pyspark.sql.types import (
+    DataType,
     DateType,
     DecimalType,
     LongType,
@@ -23,34 +25,27 @@ from pyspark.sql.types import (
     StructType,
 )
 
-MONEY: Final = DecimalType(28, 2)
+from contract import kpi_columns
+from contract.kpi_columns import ColumnType, KpiTable
+
+AMOUNT: Final = DecimalType(28, 2)
 PERCENT: Final = DecimalType(5, 2)
 
-CATEGORY_KPIS: Final = StructType(
-    [
-        StructField("category", StringType()),
-        StructField("order_date", DateType()),
-        StructField("daily_revenue", MONEY),
-        StructField("avg_order_value", MONEY),
-        StructField("avg_return_rate", PERCENT),
-        StructField("order_count", LongType()),
-        StructField("returned_orders", LongType()),
-        StructField("net_revenue", MONEY),
-    ]
-)
-ORDER_KPIS: Final = StructType(
-    [
-        StructField("order_date", DateType()),
-        StructField("total_orders", LongType()),
-        StructField("total_revenue", MONEY),
-        StructField("total_items_sold", LongType()),
-        StructField("return_rate", PERCENT),
-        StructField("unique_customers", LongType()),
-        StructField("order_count", LongType()),
-        StructField("returned_orders", LongType()),
-        StructField("net_revenue", MONEY),
-    ]
-)
+_TYPES: Final[Mapping[ColumnType, DataType]] = {
+    ColumnType.TEXT: StringType(),
+    ColumnType.DATE: DateType(),
+    ColumnType.INTEGER: LongType(),
+    ColumnType.DECIMAL: AMOUNT,
+    ColumnType.PERCENTAGE: PERCENT,
+}
+
+
+def _schema(table: KpiTable) -> StructType:
+    return StructType([StructField(column.name, _TYPES[column.type]) for column in table.columns])
+
+
+CATEGORY_KPIS: Final = _schema(kpi_columns.CATEGORY_KPIS)
+ORDER_KPIS: Final = _schema(kpi_columns.ORDER_KPIS)
 
 # Wide enough for 10^22 in currency units a day and category, narrow enough that the quotient
 # by a DECIMAL(10,0) still has 15 places: Spark's rule is max(6, scale + 10 + 1) of 38 digits.
@@ -86,12 +81,12 @@ def category_kpis(orders: DataFrame, lines: DataFrame, products: DataFrame) -> D
     return per_day.select(
         "category",
         "order_date",
-        F.round("revenue", 2).cast(MONEY).alias("daily_revenue"),
-        _quotient(F.col("revenue"), F.col("order_count")).cast(MONEY).alias("avg_order_value"),
+        F.round("revenue", 2).cast(AMOUNT).alias("daily_revenue"),
+        _quotient(F.col("revenue"), F.col("order_count")).cast(AMOUNT).alias("avg_order_value"),
         _percentage("returned_orders", "order_count").alias("avg_return_rate"),
         "order_count",
         "returned_orders",
-        F.round("net", 2).cast(MONEY).alias("net_revenue"),
+        F.round("net", 2).cast(AMOUNT).alias("net_revenue"),
     ).select(*CATEGORY_KPIS.fieldNames())
 
 
@@ -103,11 +98,11 @@ def order_kpis(orders: DataFrame, lines: DataFrame) -> DataFrame:
         .groupBy("order_date")
         .agg(
             F.count("*").alias("total_orders"),
-            F.sum("total_amount").cast(MONEY).alias("total_revenue"),
+            F.sum("total_amount").cast(AMOUNT).alias("total_revenue"),
             F.coalesce(F.sum("items"), F.lit(0)).cast(LongType()).alias("total_items_sold"),
             F.countDistinct("user_id").alias("unique_customers"),
             _orders_returned().alias("returned_orders"),
-            _net("total_amount").cast(MONEY).alias("net_revenue"),
+            _net("total_amount").cast(AMOUNT).alias("net_revenue"),
         )
     )
     return per_day.select(

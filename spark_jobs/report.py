@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, KpiTable, readable
 from delivery import rejected_rows
 from delivery.reader import FileReading
 from delivery.rejected_rows import RejectedRow
@@ -41,9 +42,8 @@ def screen() -> Console:
 
 def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
     """Print both tables, each at most MAX_ROWS_SHOWN rows long."""
-    # order_count repeats total_orders: DynamoDB readers want it under one name in both tables.
-    screen.print(_table("OrderKPIs: per day", daily.drop_columns("order_count")))
-    screen.print(_table("CategoryKPIs: per category and day", category))
+    screen.print(_table("OrderKPIs: per day", ORDER_KPIS, daily))
+    screen.print(_table("CategoryKPIs: per category and day", CATEGORY_KPIS, category))
 
 
 def show_left_out(
@@ -83,7 +83,8 @@ def _plain_set(value: object) -> str:
     return "{" + ", ".join(sorted(value)) + "}" if isinstance(value, set) else str(value)
 
 
-def _table(title: str, rows: pa.Table) -> Table:
+def _table(title: str, kpis: KpiTable, rows: pa.Table) -> Table:
+    columns = (*kpis.key, *kpis.shown)
     hidden = rows.num_rows - MAX_ROWS_SHOWN
     caption = f"… and {hidden:,} rows more in the files" if hidden > 0 else None
     table = Table(
@@ -96,17 +97,16 @@ def _table(title: str, rows: pa.Table) -> Table:
         padding=(0, 1, 0, 0),
     )
     shown = [
-        [_readable(value) for value in row.values()]
+        [readable(row[column.name]) for column in columns]
         for row in rows.slice(0, MAX_ROWS_SHOWN).to_pylist()
     ]
-    for place, field in enumerate(rows.schema):
-        text = pa.types.is_string(field.type) or pa.types.is_date(field.type)
+    for place, column in enumerate(columns):
         # Names break at their spaces, values never, so that nine columns fit into 80 characters.
-        name = field.name.replace("_", " ")
+        name = column.name.replace("_", " ")
         cells = [*name.split(), *(row[place] for row in shown)]
         table.add_column(
             name,
-            justify="left" if text else "right",
+            justify="right" if column.is_number else "left",
             vertical="bottom",
             min_width=max(map(len, cells)),
         )
@@ -117,7 +117,3 @@ def _table(title: str, rows: pa.Table) -> Table:
 
 def _plain(value: object) -> object:
     return str(value) if isinstance(value, Decimal | date) else value
-
-
-def _readable(value: object) -> str:
-    return f"{value:,}" if isinstance(value, Decimal | int) else str(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_jobs import kpis
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS
 from tests.conftest import HEADERS, ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -81,10 +81,25 @@ def test_every_setting_that_code_reads_stands_in_the_readme(package: str) -> Non
     assert {name for name in settings if not re.search(rf"\b{name}\b", README)} == set()
 
 
-def test_every_column_and_kpi_stands_in_the_readme() -> None:
+def test_every_column_of_a_delivery_is_in_the_readme() -> None:
     names = {name for columns in HEADERS.values() for name in columns}
-    names |= {*kpis.CATEGORY_KPIS.fieldNames(), *kpis.ORDER_KPIS.fieldNames()}
     assert {name for name in names if not re.search(rf"\b{name}\b", README)} == set()
+
+
+def test_the_kpi_table_of_the_readme_has_the_columns_and_meanings_of_the_contract() -> None:
+    meanings = {
+        table.name: {column.name: column.meaning for column in table.attributes}
+        for table in (CATEGORY_KPIS, ORDER_KPIS)
+    }
+    section = README.partition("| table | attribute | definition |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines()[2:]]
+    assert len(rows) >= 14
+    tables: list[str] = []
+    for heading, name, meaning in rows:
+        if heading:
+            found = heading.partition(",")[0]
+            tables = list(meanings) if found == "both" else [found]
+        assert [meanings[table].get(name) for table in tables] == [meaning] * len(tables), name
 
 
 @pytest.mark.parametrize(

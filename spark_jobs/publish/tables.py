@@ -17,6 +17,8 @@ import tenacity
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from contract.kpi_columns import CATEGORIES, COMPUTED_AT, LEDGER_VERSION, RUN_ID, STAMP
+
 from ..errors import PublishError
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ class Stamp:
 
     def attributes(self) -> dict[str, Any]:
         return {
-            "run_id": self.run_id,
-            "ledger_version": self.ledger_version,
-            "computed_at": self.computed_at.astimezone(UTC).isoformat(timespec="seconds"),
+            RUN_ID.name: self.run_id,
+            LEDGER_VERSION.name: self.ledger_version,
+            COMPUTED_AT.name: self.computed_at.astimezone(UTC).isoformat(timespec="seconds"),
         }
 
 
@@ -103,7 +105,7 @@ def to_days(category: pa.Table, daily: pa.Table, dates: Iterable[date], stamp: S
         categories = by_date.get(day, [])
         order_item = totals.get(day)
         if order_item and categories:  # DynamoDB has no empty set
-            order_item["categories"] = {item["category"] for item in categories}
+            order_item[CATEGORIES] = {item["category"] for item in categories}
         days.append(
             Day(
                 order_date=day.isoformat(),
@@ -183,7 +185,7 @@ def stored(dates: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables) -> 
             yield Day(order_date=day, order_item=orders.get(day), category_items=by_date[day])
 
 
-_OF_THE_RUN: Final = frozenset({"run_id", "ledger_version", "computed_at"})
+_OF_THE_RUN: Final = frozenset(column.name for column in STAMP)
 
 
 def _difference(
@@ -206,7 +208,7 @@ def _item(row: Mapping[str, Any], stamp: Stamp) -> dict[str, Any]:
 
 
 def _categories(item: Item | None) -> set[str]:
-    return set() if item is None else set(item.get("categories", ()))
+    return set() if item is None else set(item.get(CATEGORIES, ()))
 
 
 def _actions(

@@ -13,6 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
 from typing import Any, Final, Self
 
+from contract.kpi_columns import RETURN_RATE, TOTAL_ORDERS, TOTAL_REVENUE
+
 from ..settings import HISTORY_WEEKS, Check
 
 _WEEK: Final = timedelta(weeks=1)
@@ -38,9 +40,9 @@ class Day:
     def of(cls, item: Mapping[str, Any]) -> Self:
         """Read an item of the table."""
         return cls(
-            orders=Decimal(item["total_orders"]),
-            revenue=Decimal(item["total_revenue"]),
-            return_rate=Decimal(item["return_rate"]),
+            orders=Decimal(item[TOTAL_ORDERS.name]),
+            revenue=Decimal(item[TOTAL_REVENUE.name]),
+            return_rate=Decimal(item[RETURN_RATE.name]),
         )
 
     @property

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any, Final, Self
 from urllib.parse import quote, unquote
 
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, KpiTable
+
 from ..aws.executions import Execution, Executions
 from ..aws.kpi_tables import Item, KpiQueries, Period, Slice
 from ..aws.run_table import RunTable
@@ -22,30 +24,6 @@ log = logging.getLogger(__name__)
 
 _DATES: Final = ("from", "to")
 _PAGES: Final = ("limit", "next")
-_STAMP: Final = ("run_id", "ledger_version", "computed_at")
-_DAILY: Final = (
-    "order_date",
-    "total_orders",
-    "total_revenue",
-    "total_items_sold",
-    "return_rate",
-    "unique_customers",
-    "order_count",
-    "returned_orders",
-    "net_revenue",
-    *_STAMP,
-)
-_CATEGORY: Final = (
-    "category",
-    "order_date",
-    "daily_revenue",
-    "avg_order_value",
-    "avg_return_rate",
-    "order_count",
-    "returned_orders",
-    "net_revenue",
-    *_STAMP,
-)
 _CATEGORIES: Final = ("category", "days", "first_date", "last_date")
 # Of a run, in the list of runs; its own page has everything.
 _RUN: Final = (
@@ -69,20 +47,9 @@ _RUN_COLUMNS: Final = (
     *(name for name in _RUN if name != "rows"),
     *(f"{kind}_rows" for kind in _ROW_COUNTS),
 )
-# Money, rates, seconds: every other number is a count.
+# The numbers of a run that are no counts: US dollars and seconds.
 _DECIMALS: Final = frozenset(
-    {
-        "total_revenue",
-        "return_rate",
-        "net_revenue",
-        "daily_revenue",
-        "avg_order_value",
-        "avg_return_rate",
-        "estimated_cost",
-        "cost_by_service",
-        "seconds_by_state",
-        "seconds_by_stage",
-    }
+    {"estimated_cost", "cost_by_service", "seconds_by_state", "seconds_by_stage"}
 )
 _SUGGESTIONS: Final = 3
 # What Step Functions takes as an execution's name.
@@ -136,7 +103,7 @@ class Api:
             at=query.date_position(asked.query, of, period),
         )
         found = self._kpis.daily(replace(period, start=page.at), page.limit)
-        return _kpi_list(asked, media_type, period, of, found, _DAILY)
+        return _kpi_list(asked, media_type, period, of, found, ORDER_KPIS)
 
     def categories(self, asked: Asked) -> Answer:
         """GET /kpis/categories"""
@@ -174,7 +141,7 @@ class Api:
         found = self._kpis.category(name, replace(period, start=page.at), page.limit)
         if not found.items and not self._kpis.knows(name):
             raise self._unknown_category(name, period)
-        return _kpi_list(asked, media_type, period, of, found, _CATEGORY)
+        return _kpi_list(asked, media_type, period, of, found, CATEGORY_KPIS)
 
     def runs(self, asked: Asked) -> Answer:
         """GET /runs"""
@@ -281,10 +248,11 @@ def _kpi_list(
     period: Period,
     of: str,
     found: Slice,
-    columns: Sequence[str],
+    table: KpiTable,
 ) -> Answer:
     token = None if found.next is None else query.to_token(of, str(found.next))
-    items = [_document(item, columns) for item in found.items]
+    items = [_kpi_item(item, table) for item in found.items]
+    columns = [column.name for column in table.attributes]
     return _list(asked, media_type, period, items, columns, token)
 
 
@@ -308,6 +276,14 @@ def _list(
     if token is not None:
         headers["Link"] = f'<{query.reference(asked.query, period, token)}>; rel="next"'
     return unless_known(answer(body, media_type, cache=cache, headers=headers), asked.if_none_match)
+
+
+def _kpi_item(item: Item, table: KpiTable) -> dict[str, Any]:
+    """Return an item as JSON: decimals are text, because a JSON number is read as a float."""
+    return {
+        name: str(value) if isinstance(value, Decimal) else value
+        for name, value in table.values(item).items()
+    }
 
 
 def _document(item: Item, names: Sequence[str]) -> dict[str, Any]:

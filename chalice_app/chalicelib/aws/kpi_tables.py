@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from contract.kpi_columns import CATEGORIES, CATEGORY, ORDER_DATE
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -77,21 +79,21 @@ class KpiQueries:
         found: list[Item] = []
         for item in self._days(period.dates()):
             if len(found) == limit:
-                return Slice(items=found, next=date.fromisoformat(item["order_date"]))
+                return Slice(items=found, next=date.fromisoformat(item[ORDER_DATE.name]))
             found.append(item)
         return Slice(items=found, next=None)
 
     def of_dates(self, dates: Iterable[date]) -> dict[date, Item]:
         """Return the items of OrderKPIs of some dates; those without orders are not in it."""
         found = self._days(sorted({*dates}))
-        return {date.fromisoformat(item["order_date"]): item for item in found}
+        return {date.fromisoformat(item[ORDER_DATE.name]): item for item in found}
 
     def categories(self, period: Period) -> dict[str, list[str]]:
         """Return the dates of each category, by name."""
         dates: dict[str, list[str]] = {}
-        for item in self._days(period.dates(), only=("order_date", "categories")):
-            for name in item.get("categories", ()):
-                dates.setdefault(name, []).append(item["order_date"])
+        for item in self._days(period.dates(), only=(ORDER_DATE.name, CATEGORIES)):
+            for name in item.get(CATEGORIES, ()):
+                dates.setdefault(name, []).append(item[ORDER_DATE.name])
         return dict(sorted(dates.items()))
 
     def category(self, name: str, period: Period, limit: int) -> Slice:
@@ -99,12 +101,12 @@ class KpiQueries:
         found: list[Item] = []
         for item in self._of_category(
             name,
-            "AND order_date BETWEEN :start AND :end",
+            f"AND {ORDER_DATE.name} BETWEEN :start AND :end",
             {":start": {"S": str(period.start)}, ":end": {"S": str(period.end)}},
             limit + 1,
         ):
             if len(found) == limit:
-                return Slice(items=found, next=date.fromisoformat(item["order_date"]))
+                return Slice(items=found, next=date.fromisoformat(item[ORDER_DATE.name]))
             found.append(item)
         return Slice(items=found, next=None)
 
@@ -119,7 +121,7 @@ class KpiQueries:
             return
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._category_kpis,
-            KeyConditionExpression=f"category = :category {dates}".strip(),
+            KeyConditionExpression=f"{CATEGORY.name} = :category {dates}".strip(),
             ExpressionAttributeValues={":category": {"S": name}, **values},
             ConsistentRead=True,
             PaginationConfig={"PageSize": limit},
@@ -129,13 +131,13 @@ class KpiQueries:
 
     def _days(self, dates: Iterable[date], only: Sequence[str] = ()) -> Iterator[Item]:
         """Yield the items of OrderKPIs by date, a hundred dates at a time."""
-        keys = [{"order_date": {"S": str(day)}} for day in dates]
+        keys = [{ORDER_DATE.name: {"S": str(day)}} for day in dates]
         request: dict[str, Any] = {"ConsistentRead": True}
         if only:
             request["ProjectionExpression"] = ", ".join(only)
         for start in range(0, len(keys), _MAX_KEYS):
             chunk = {self._order_kpis: {**request, "Keys": keys[start : start + _MAX_KEYS]}}
-            yield from sorted(self._get(chunk), key=lambda item: item["order_date"])
+            yield from sorted(self._get(chunk), key=lambda item: item[ORDER_DATE.name])
 
     def _get(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
         for attempt in range(_ATTEMPTS):

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from chalice_app import openapi
 from chalice_app.chalicelib.api import problems
 from chalice_app.chalicelib.aws.run_table import RunTable
 from localcloud.api import LocalApi
@@ -88,6 +89,16 @@ def path_parameters(operation: dict) -> set[str]:
 def test_the_document_is_openapi_3_1() -> None:
     validate(DOCUMENT)
     assert DOCUMENT["openapi"].startswith("3.1.")
+
+
+def test_the_document_has_the_columns_of_both_kpi_tables() -> None:
+    text = openapi.DOCUMENT.read_text(encoding="utf-8")
+    assert openapi.with_kpi_schemas(text) == text, "run python -m chalice_app.openapi"
+    properties = DOCUMENT["components"]["schemas"]["DailyKpi"]["properties"]
+    assert properties["total_orders"] == {
+        "$ref": "#/components/schemas/Count",
+        "description": "distinct orders, those without lines included. Unit: orders",
+    }
 
 
 def test_the_document_has_the_routes_of_the_app_and_no_others(deployed) -> None:
