@@ -118,17 +118,22 @@ bench/.venv/.ready: bench/requirements.txt | $(READY)
 	VIRTUAL_ENV=bench/.venv $(BIN)/uv pip sync --quiet --require-hashes bench/requirements.txt
 	@touch $@
 
+.PHONY: wheel
+wheel: $(READY) ## Build the wheel of the operator command shopkpi, for pipx install dist/*.whl
+	$(BIN)/python -m hatchling build --target wheel
+
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of both pyproject.toml again
 	@# What ships is what the tests ran with: the groups take their versions from dev.
 	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate"; \
-	$$compile --upgrade --group dev -o requirements/dev.txt; \
-	for group in bootstrap image-build operator trigger validator transformer-spark transformer-sail; do \
+	$$compile --upgrade pyproject.toml --group dev -o requirements/dev.txt; \
+	$$compile --upgrade --constraint requirements/dev.txt pyproject.toml -o requirements/operator.txt; \
+	for group in bootstrap image-build trigger validator transformer-spark transformer-sail; do \
 	  $$compile --upgrade --constraint requirements/dev.txt --group $$group -o requirements/$$group.txt; \
 	done; \
 	$$compile --upgrade bench/pyproject.toml -o bench/requirements.txt
 
 .PHONY: clean
 clean: ## Remove everything that can be made again
-	rm -rf $(VENV) bench/.venv out build .localcloud
+	rm -rf $(VENV) bench/.venv build dist out .localcloud

@@ -133,6 +133,26 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
     return register
 
 
+def _show_version(shown: bool) -> None:  # noqa: FBT001 - Typer calls it with the option's value
+    if shown:
+        # 70 ms, which no other command pays.
+        from importlib import metadata
+
+        typer.echo(f"shopkpi {metadata.version('shop-kpi-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
 @command("status")
 def _status(at: Operator) -> None:
     """What waits, who has the lock, what runs.
