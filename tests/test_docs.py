@@ -29,8 +29,7 @@ FOREIGN = {
     "RUST_LOG",
     "GX_ANALYTICS_ENABLED",
 }
-READERS = {"get", "required", "_count", "_count_of", "_amount", "_folder", "_silenced"}
-READERS |= {"setdefault", "pop"}
+READERS = {"get", "pop", "setdefault", "_required", "_variable"}
 
 
 def documents() -> list[Path]:

@@ -57,6 +57,14 @@ class TaskSize:
     cpu_units: int
     memory_mib: int
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``1024/4096``, CPU units and MiB. Raises ValueError for anything else."""
+        cpu_units, _, memory_mib = text.partition("/")
+        if not (cpu_units.isdecimal() and memory_mib.isdecimal()):
+            raise ValueError(f"is {text!r}: give CPU units and MiB such as 1024/4096")
+        return cls(cpu_units=int(cpu_units), memory_mib=int(memory_mib))
+
     def hour(self, prices: PriceTable, *, on_spot: bool) -> Decimal:
         vcpu, gb = Decimal(self.cpu_units) / 1024, Decimal(self.memory_mib) / 1024
         if on_spot:
@@ -66,11 +74,11 @@ class TaskSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How large what runs is. ``function_mib`` is a Lambda function's memory."""
+    """The sizes of the containers, and the memory of a Lambda function."""
 
-    validator: TaskSize = TaskSize(cpu_units=1024, memory_mib=4096)
-    transformer: TaskSize = TaskSize(cpu_units=1024, memory_mib=4096)
-    function_mib: int = 512
+    validator: TaskSize
+    transformer: TaskSize
+    function_mib: int
 
     def container(self, name: str) -> TaskSize:
         return self.validator if name == "validator" else self.transformer

@@ -1,9 +1,11 @@
+"""Settings: their defaults, and what a variable that cannot be used is answered with."""
+
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib.prices import PriceTable, Sizes, TaskSize
+from chalice_app.chalicelib.prices import PriceTable, TaskSize
 from chalice_app.chalicelib.settings import Settings, SettingsError
 
 ENV = {
@@ -36,7 +38,11 @@ def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> Non
         ("MIN_PRODUCT_FILES", "1.5"),
         ("FORCE_PROCESS_AFTER_MINUTES", "half an hour"),
         ("FORCE_PROCESS_AFTER_MINUTES", "nan"),
+        ("FORCE_PROCESS_AFTER_MINUTES", "1e300"),
+        ("LOCK_GRACE_SECONDS", "-1"),
         ("MAX_BATCH_FILES", "all"),
+        ("MAX_BATCH_FILES", "0"),
+        ("MAX_BATCH_ATTEMPTS", "0"),
         ("PRICE_TABLE", "{"),
         ("VALIDATOR_TASK_SIZE", "1 vCPU"),
         ("TRANSFORMER_TASK_SIZE", "1024"),
@@ -46,8 +52,19 @@ def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> Non
     ],
 )
 def test_an_unusable_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=f"^{name} (is|has) "):
         Settings.from_env({**ENV, name: value})
+
+
+def test_a_variable_that_is_empty_or_blank_is_one_that_is_not_set() -> None:
+    blank = dict.fromkeys(("MIN_ORDER_FILES", "RUNS_TABLE", "PRICE_TABLE", "STAGE"), " ")
+    assert Settings.from_env(ENV | blank) == Settings.from_env(ENV)
+
+
+def test_a_number_that_is_too_large_is_refused_with_the_limits() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({**ENV, "MIN_HISTORY_WEEKS": "9"})
+    assert str(refused.value) == "MIN_HISTORY_WEEKS is '9': give a whole number, from 1 to 8"
 
 
 def test_what_an_estimate_goes_by_can_be_set() -> None:
@@ -60,9 +77,9 @@ def test_what_an_estimate_goes_by_can_be_set() -> None:
         }
     )
     assert settings.prices == PriceTable(fargate_vcpu_hour=Decimal("0.1"))
-    assert settings.sizes == Sizes(
-        transformer=TaskSize(cpu_units=4096, memory_mib=16384), function_mib=1024
-    )
+    assert settings.sizes.transformer == TaskSize(cpu_units=4096, memory_mib=16384)
+    assert settings.sizes.validator == TaskSize(cpu_units=1024, memory_mib=4096)
+    assert settings.sizes.function_mib == 1024
 
 
 def test_an_execution_has_the_state_machines_arn_and_the_runs_name() -> None:

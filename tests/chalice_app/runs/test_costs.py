@@ -1,6 +1,7 @@
 """Where a run's time went, and what it is estimated to cost."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,6 +13,8 @@ from chalice_app.chalicelib.runs.costs import estimate
 from chalice_app.chalicelib.runs.timeline import Attempt, Timeline, Usage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_TASK = TaskSize(cpu_units=1024, memory_mib=4096)
+SIZES = Sizes(validator=_TASK, transformer=_TASK, function_mib=512)
 
 
 def event(kind: str, seconds: float, state: str = "") -> dict:
@@ -92,7 +95,7 @@ def test_an_estimate_is_the_sum_that_one_gets_by_hand() -> None:
         s3_write_request=Decimal("0.000005"),
         s3_read_request=Decimal("0.0000004"),
     )
-    sizes = Sizes(validator=TaskSize(cpu_units=2048, memory_mib=8192), function_mib=1024)
+    sizes = replace(SIZES, validator=TaskSize(cpu_units=2048, memory_mib=8192), function_mib=1024)
     cost = estimate(
         Timeline.of(History.of(HISTORY), until=NOON),
         files=11,
@@ -131,7 +134,7 @@ def test_an_attempt_on_spot_has_spots_price_and_its_retry_the_one_on_demand() ->
         fargate_spot_vcpu_hour=Decimal("0.2"),
         fargate_spot_gb_hour=Decimal("0.02"),
     )
-    sizes = Sizes(validator=TaskSize(cpu_units=1024, memory_mib=2048))
+    sizes = replace(SIZES, validator=TaskSize(cpu_units=1024, memory_mib=2048))
     cost = estimate(timeline, files=0, kpi_writes=0, sizes=sizes, prices=prices)
     # A minute of 0.2 + 2 * 0.02 an hour, two minutes of 0.6 + 2 * 0.06.
     assert cost["fargate"] == Decimal("0.028000")
@@ -172,7 +175,7 @@ def test_a_job_costs_what_it_tells_that_it_was_billed_for() -> None:
         emr_gb_hour=Decimal("0.006"),
         emr_storage_gb_hour=Decimal("0.0001"),
     )
-    cost = estimate(timeline, files=0, kpi_writes=0, sizes=Sizes(), prices=prices)
+    cost = estimate(timeline, files=0, kpi_writes=0, sizes=SIZES, prices=prices)
     # 3.5 * 0.05 + 14 * 0.006 + 4.25 * 0.0001
     assert cost["emr_serverless"] == Decimal("0.259425")
 
@@ -197,7 +200,7 @@ def test_a_job_that_does_not_tell_what_it_used_has_an_unknown_cost(end: dict) ->
     told = {
         "taskSucceededEventDetails": {"output": json.dumps({"BilledResourceUtilization": BILLED})}
     }
-    cost = estimate(job(end, told), files=0, kpi_writes=0, sizes=Sizes(), prices=PriceTable())
+    cost = estimate(job(end, told), files=0, kpi_writes=0, sizes=SIZES, prices=PriceTable())
     assert cost["emr_serverless"] is None
     assert cost["fargate"] == 0
 
