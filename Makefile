@@ -84,7 +84,7 @@ lint: $(READY) ## Check style, types and the direction of imports
 
 .PHONY: check-infra
 check-infra: $(READY) build/checkov/.ready ## Check the template (cfn-lint, checkov)
-	$(BIN)/cfn-lint infra/template.yaml
+	$(BIN)/cfn-lint --config-file infra/cfnlint.yaml
 	build/checkov/bin/checkov --config-file infra/checkov.yaml
 
 # An environment of its own: checkov pins what the rest has newer.

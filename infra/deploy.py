@@ -4,10 +4,10 @@
     python -m infra.deploy up --stage dev --parameter NotificationEmail=ops@example.com
     python -m infra.deploy down --stage dev
 
-Account and region are those of your AWS credentials (AWS_PROFILE, AWS_REGION); the default
-region is eu-north-1. AWS_ENDPOINT_URL leads to another AWS, such as the one of
-``make localcloud``. Exit code 0: done; 1: AWS or Chalice has failed; 2: wrong usage, or data
-is in the way of taking a stage down.
+Account and region are those of your AWS credentials: AWS_REGION, AWS_DEFAULT_REGION or the region
+of AWS_PROFILE, else eu-north-1. Both are printed before anything changes. AWS_ENDPOINT_URL leads
+to another AWS, such as the one of ``make localcloud``. Exit code 0: done; 1: AWS or Chalice has
+failed; 2: wrong usage, or data is in the way of taking a stage down.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from typing import Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import functions, images, refusals
+from . import account, budget, chalice_record, functions, images, refusals
 from .data import DataError, Kept
 from .stack import Plan, Stack, StackError
-from .template import PROJECT_ROOT, load, render, sent
+from .template import PROJECT_ROOT, load, render
 
 DEFAULT_REGION: Final = "eu-north-1"
-# Chalice's notes lie in the bucket, so that anyone who may deploy can.
-_NOTES_KEY: Final = "deploy/chalice-{stage}.json"
+# Chalice's record is in the bucket, so that anyone who may deploy can.
+_RECORD_KEY: Final = "deploy/chalice-{stage}.json"
 # What an image is made of.
 _IN_IMAGES: Final = (
     "contract",
@@ -73,13 +73,33 @@ class Stage:
 
     def plan(self, given: Mapping[str, str], *, at: datetime) -> Plan:
         """Return what a deployment with these parameters would change."""
-        with sent(render(), self.session) as template:
-            return self.stack.plan(
-                template,
-                self.parameters(given),
-                tags={"Project": "ecommerce-kpi", "Stage": self.name},
-                at=at,
-            )
+        return self.stack.plan(
+            account.upload_template(self.session, render()),
+            self.parameters(given),
+            tags={"Project": "ecommerce-kpi", "Stage": self.name},
+            at=at,
+        )
+
+    def apply(self, plan: Plan) -> None:
+        """Make the changes of a plan, and what CloudFormation cannot make."""
+        before = self.stack.parameters()
+        self.stack.apply(plan)
+        after = self.stack.parameters()
+        settings = ("NotificationEmail", "MonthlyBudgetUsd")
+        budget.put(
+            self.session.client("budgets"),
+            budget.Budget(
+                account=account.account_id(self.session),
+                name=self.budget_name,
+                limit_usd=after["MonthlyBudgetUsd"],
+                email=after["NotificationEmail"],
+            ),
+            changed=any(before.get(name) != after[name] for name in settings),
+        )
+
+    @property
+    def budget_name(self) -> str:
+        return f"{self.stack.name}-{self.session.region_name}"
 
     def deploy_functions(
         self, folder: Path, *, variables: Mapping[str, str], environment: Mapping[str, str]
@@ -87,9 +107,13 @@ class Stage:
         """Deploy the functions from ``folder`` and return their ARNs."""
         outputs = self.stack.outputs()
         functions.write_app(folder, stage=self.name, outputs=outputs, variables=variables)
-        self._fetch_notes(outputs["BucketName"], folder)
+        self._fetch_record(outputs, folder)
         made = functions.deploy(folder, stage=self.name, environment=environment)
-        self._keep_notes(outputs["BucketName"], folder)
+        self.session.client("s3").put_object(
+            Bucket=outputs["BucketName"],
+            Key=_RECORD_KEY.format(stage=self.name),
+            Body=chalice_record.path(folder, self.name).read_bytes(),
+        )
         functions.keep_what_fails(
             self.session.client("lambda"), stage=self.name, queue_arn=outputs["DeadLettersArn"]
         )
@@ -106,30 +130,28 @@ class Stage:
         if "BucketName" not in outputs:
             return
         functions.write_app(folder, stage=self.name, outputs=outputs, variables={})
-        if self._fetch_notes(outputs["BucketName"], folder):
-            functions.delete(folder, stage=self.name, environment=environment)
+        self._fetch_record(outputs, folder)
+        functions.delete(folder, stage=self.name, environment=environment)
 
     def kept(self) -> Kept:
         """Return what holds data: deleting the stack leaves it."""
         return Kept.of(self.session, self.stack.outputs())
 
-    def _fetch_notes(self, bucket: str, folder: Path) -> bool:
-        path = functions.notes(folder, self.name)
+    def _fetch_record(self, outputs: Mapping[str, str], folder: Path) -> None:
+        """Put Chalice's record into ``folder``; without one, what is found of the stage."""
+        path = chalice_record.path(folder, self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         s3 = self.session.client("s3")
         try:
-            found = s3.get_object(Bucket=bucket, Key=_NOTES_KEY.format(stage=self.name))
+            found = s3.get_object(
+                Bucket=outputs["BucketName"], Key=_RECORD_KEY.format(stage=self.name)
+            )
         except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
-            return False
-        path.write_bytes(found["Body"].read())
-        return True
-
-    def _keep_notes(self, bucket: str, folder: Path) -> None:
-        self.session.client("s3").put_object(
-            Bucket=bucket,
-            Key=_NOTES_KEY.format(stage=self.name),
-            Body=functions.notes(folder, self.name).read_bytes(),
-        )
+            path.write_bytes(
+                chalice_record.rebuild(self.session, self.name, functions.with_roles(outputs))
+            )
+        else:
+            path.write_bytes(found["Body"].read())
 
 
 def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bool = True) -> None:
@@ -145,6 +167,8 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
             stage.stack.drop(plan)
         print("dry run: nothing has been changed")
         return
+    # First: it takes IAM some seconds until ECS may use a new one.
+    account.create_service_linked_role(stage.session.client("iam"))
     if missing:
         # Before anything changes: most of what can fail, and most of the time.
         engine = images.Engine.find()
@@ -156,7 +180,7 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
             engine.push(ecr, missing)
     if plan.changes:
         _progress("changing the stack …")
-        stage.stack.apply(plan)
+        stage.apply(plan)
         for change in stage.stack.missing(plan):
             print(f"not made by this AWS: {change.resource} ({change.kind})")
     if missing and plan.is_new:
@@ -190,6 +214,11 @@ def down(stage: Stage, *, delete_data: bool) -> None:
     kept.empty()
     stage.stack.delete()
     kept.delete()
+    budget.delete(
+        stage.session.client("budgets"),
+        account=account.account_id(stage.session),
+        name=stage.budget_name,
+    )
     print(f"{stage.stack.name}: deleted, with {', '.join(kept.names())}")
 
 
@@ -243,11 +272,14 @@ def _progress(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
-    # Chalice is a process of its own and reads only this one.
-    os.environ["AWS_DEFAULT_REGION"] = region
-    stage = Stage.open(options.stage, boto3.Session(region_name=region))
     try:
+        # boto3 reads AWS_DEFAULT_REGION and the profile, and not AWS_REGION.
+        region = os.environ.get("AWS_REGION") or boto3.Session().region_name or DEFAULT_REGION
+        # Chalice is a process of its own.
+        os.environ["AWS_DEFAULT_REGION"] = region
+        stage = Stage.open(options.stage, boto3.Session(region_name=region))
+        account_id = account.account_id(stage.session)
+        print(f"account {account_id}, region {region}, stage {stage.name}", flush=True)
         if options.command == "up":
             given, with_images = dict(options.parameter), not options.no_images
             if "ImageTag" not in given:

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from . import chalice_record
 from .template import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-APP_NAME: Final = "ecommerce-kpi"
 # The functions' environment, by the outputs of the stack.
 ENVIRONMENT: Final = {
     "S3_BUCKET": "BucketName",
@@ -35,8 +35,8 @@ ENVIRONMENT: Final = {
     "DAY_COMPLETE_HOUR": "DayCompleteHour",
 }
 _ROLE_OF: Final = "RoleOf"
-# Chalice's own name for what answers all routes; an output's name takes no underscore.
-_API: Final = {"Api": "api_handler"}
+# An output's name takes no underscore.
+_API: Final = {"Api": chalice_record.API_HANDLER}
 # What is called asynchronously and so has nobody to report its failure to.
 ASYNCHRONOUS: Final = (
     "CheckFileThreshold",
@@ -75,16 +75,20 @@ def write_app(
         **variables,
     }
     document["stages"].setdefault(stage, {})["lambda_functions"] = {
-        _function(output): {"manage_iam_role": False, "iam_role_arn": arn}
-        for output, arn in outputs.items()
-        if output.startswith(_ROLE_OF)
+        function: {"manage_iam_role": False, "iam_role_arn": arn}
+        for function, arn in with_roles(outputs).items()
     }
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")
 
 
-def _function(output: str) -> str:
-    name = output.removeprefix(_ROLE_OF)
-    return _API.get(name, name)
+def with_roles(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the ARN of each function's role, by Chalice's name of the function."""
+    roles = {
+        output.removeprefix(_ROLE_OF): arn
+        for output, arn in outputs.items()
+        if output.startswith(_ROLE_OF)
+    }
+    return {_API.get(name, name): arn for name, arn in roles.items()}
 
 
 def deploy(folder: Path, *, stage: str, environment: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -93,19 +97,13 @@ def deploy(folder: Path, *, stage: str, environment: Mapping[str, str]) -> list[
     ``environment`` is how boto3 finds the AWS.
     """
     _chalice(folder, "deploy", stage, environment)
-    resources: list[dict[str, Any]] = json.loads(notes(folder, stage).read_text("utf-8"))[
-        "resources"
-    ]
+    record = json.loads(chalice_record.path(folder, stage).read_text("utf-8"))
+    resources: list[dict[str, Any]] = record["resources"]
     return resources
 
 
 def delete(folder: Path, *, stage: str, environment: Mapping[str, str]) -> None:
     _chalice(folder, "delete", stage, environment)
-
-
-def notes(folder: Path, stage: str) -> Path:
-    """Where Chalice keeps what it has made, to find it again."""
-    return folder / ".chalice" / "deployed" / f"{stage}.json"
 
 
 def keep_what_fails(functions: "LambdaClient", *, stage: str, queue_arn: str) -> None:
@@ -115,7 +113,7 @@ def keep_what_fails(functions: "LambdaClient", *, stage: str, queue_arn: str) ->
     """
     for name in ASYNCHRONOUS:
         functions.put_function_event_invoke_config(
-            FunctionName=f"{APP_NAME}-{stage}-{name}",
+            FunctionName=chalice_record.function_name(stage, name),
             MaximumRetryAttempts=2,
             MaximumEventAgeInSeconds=_MAX_EVENT_AGE_SECONDS,
             DestinationConfig={"OnFailure": {"Destination": queue_arn}},

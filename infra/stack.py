@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from botocore.exceptions import ClientError, WaiterError
@@ -80,15 +81,13 @@ class Stack:
 
     def plan(
         self,
-        template: Mapping[str, str],
+        template_url: str,
         parameters: Mapping[str, str],
         *,
         tags: Mapping[str, str],
         at: datetime,
     ) -> Plan:
-        """Ask CloudFormation what a template (its body or its URL) would change.
-
-        Nothing changes yet.
+        """Ask CloudFormation what a template would change. Nothing changes yet.
 
         Raises:
             StackError: the stack is in a state that takes no change, or the template is wrong.
@@ -105,7 +104,7 @@ class Stack:
             StackName=self.name,
             ChangeSetName=name,
             ChangeSetType="CREATE" if is_new else "UPDATE",
-            **template,
+            TemplateURL=template_url,
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],
@@ -184,13 +183,17 @@ class Stack:
 
     def _reasons(self) -> str:
         """Return what went wrong last, one resource a line, the first failure first."""
-        events = self._cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
-        failed = [
+        pages = self._cloudformation.get_paginator("describe_stack_events").paginate(
+            StackName=self.name
+        )
+        failed = (
             f"  {event.get('LogicalResourceId')}: {event.get('ResourceStatusReason', '')}"
-            for event in events
+            for page in pages
+            for event in page["StackEvents"]
             if event.get("ResourceStatus", "").endswith("_FAILED")
-        ]
-        return "\n".join(reversed(failed[:20]))
+        )
+        # The newest event comes first.
+        return "\n".join(reversed(list(islice(failed, 20))))
 
 
 def _change(found: Any) -> Change:

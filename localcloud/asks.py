@@ -20,6 +20,11 @@ from .iam import Ask
 
 ACCOUNT: Final = "123456789012"
 PARTITION: Final = "aws"
+# The rule through which Step Functions learns that a job of an integration has ended.
+MANAGED_RULES: Final = {
+    "ecs:runTask.sync": "StepFunctionsGetEventsForECSTaskRule",
+    "emr-serverless:startJobRun.sync": "StepFunctionsGetEventsForEMRServerlessJobRule",
+}
 
 
 def asked_by(environ: Mapping[str, Any]) -> list[Ask]:
@@ -136,10 +141,6 @@ def _asked_of_ecs(operation: str, body: Mapping[str, Any]) -> Iterator[Ask]:
                     yield Ask.of(
                         "iam:PassRole", role, iam__PassedToService="ecs-tasks.amazonaws.com"
                     )
-            # .sync waits for an event that this rule, which Step Functions makes, delivers.
-            rule = _arn("events", "rule/StepFunctionsGetEventsForECSTaskRule")
-            for action in ("DescribeRule", "PutRule", "PutTargets"):
-                yield Ask.of(f"events:{action}", rule)
         case _:
             for task in body.get("tasks") or [body["task"]]:
                 name = str(task).rsplit("/", 1)[-1]
@@ -176,6 +177,24 @@ def start_of_a_task(container: Mapping[str, Any]) -> Iterator[Ask]:
         yield Ask.of(f"ecr:{action}", repository)
     for action in ("CreateLogStream", "PutLogEvents"):
         yield log(container["logConfiguration"]["options"]["awslogs-group"], action)
+
+
+def creation_of_a_machine(definition: Mapping[str, Any]) -> Iterator[Ask]:
+    """Return what Step Functions asks on behalf of a machine's role when it is created.
+
+    A .sync state waits for an event that a rule of Step Functions delivers.
+
+    Raises:
+        NotImplementedError: of an integration whose rule is not known here.
+    """
+    for state in definition["States"].values():
+        resource = str(state.get("Resource", "")).removeprefix("arn:aws:states:::")
+        if ".sync" not in resource:
+            continue
+        if resource not in MANAGED_RULES:
+            raise NotImplementedError(f"{resource}: add its managed rule to {__name__}")
+        for action in ("DescribeRule", "PutRule", "PutTargets"):
+            yield Ask.of(f"events:{action}", _arn("events", f"rule/{MANAGED_RULES[resource]}"))
 
 
 def start_of_an_execution() -> Iterator[Ask]:

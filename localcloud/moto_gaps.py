@@ -12,6 +12,7 @@ from typing import Any
 from moto.apigateway.models import APIGatewayBackend
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
+from moto.core.exceptions import AWSError
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
@@ -19,13 +20,18 @@ from moto.ec2.models.route_tables import RouteTable
 from moto.ecr.models import Repository, ecr_backends
 from moto.ecs.exceptions import InvalidParameterException
 from moto.ecs.models import Cluster, EC2ContainerServiceBackend, TaskDefinition, ecs_backends
-from moto.iam.models import Role
+from moto.iam.models import SERVICE_NAME_CONVERSION, Role, iam_backends
 from moto.logs.models import LogGroup
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 from moto.stepfunctions import models as stepfunctions
 from moto.stepfunctions.models import StateMachine
-from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+from moto.stepfunctions.parser.models import (
+    StepFunctionsParserBackend,
+    stepfunctions_parser_backends,
+)
+
+from . import access, asks
 
 
 def install() -> None:
@@ -34,7 +40,8 @@ def install() -> None:
     _resolve_functions()
     _fill_in_state_machines()
     _keep_all_of_a_task_definition()
-    _insist_on_capacity_providers()
+    _require_managed_rules()
+    _require_capacity_providers()
     _keep_versions()
     _answer_with_outputs()
     _delete_route_tables()
@@ -157,14 +164,69 @@ def _keep_all_of_a_task_definition() -> None:
     TaskDefinition.update_from_cloudformation_json = classmethod(update_from)  # type: ignore[assignment,method-assign]
 
 
-def _insist_on_capacity_providers() -> None:
-    """moto forgets a cluster's capacity providers, and runs a task on any that one names."""
+class _NotAuthorizedError(AWSError):
+    TYPE = "AccessDeniedException"
+    STATUS = 400
+
+
+def _require_managed_rules() -> None:
+    """Step Functions creates the rules of .sync states with the machine, as the machine's role."""
+    create = StepFunctionsParserBackend.create_state_machine
+    update = StepFunctionsParserBackend.update_state_machine
+
+    def require(definition: str, role_arn: str) -> None:
+        if not access.credentials(role_arn):
+            return
+        try:
+            for ask in asks.creation_of_a_machine(json.loads(definition)):
+                access.insist(role_arn, ask)
+        except access.AccessDeniedError as error:
+            raise _NotAuthorizedError(
+                f"'{role_arn}' is not authorized to create managed-rule. ({error})"
+            ) from error
+
+    def create_state_machine(
+        self: Any,
+        name: str,
+        definition: str,
+        roleArn: str,  # noqa: N803 - moto's name
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        require(definition, roleArn)
+        return create(self, name, definition, roleArn, *args, **kwargs)
+
+    def update_state_machine(
+        self: Any, arn: str, definition: Any = None, role_arn: Any = None, **kwargs: Any
+    ) -> Any:
+        machine = self.describe_state_machine(arn)
+        require(definition or machine.definition, role_arn or machine.roleArn)
+        return update(self, arn, definition, role_arn, **kwargs)
+
+    StepFunctionsParserBackend.create_state_machine = create_state_machine  # type: ignore[method-assign]
+    StepFunctionsParserBackend.update_state_machine = update_state_machine  # type: ignore[assignment,method-assign]
+
+
+def _require_capacity_providers() -> None:
+    """moto forgets a cluster's capacity providers, and runs a task on any that one names.
+
+    ECS uses them with its service-linked role, which a new account does not have.
+    """
+    # Else moto calls the role AWSServiceRoleForecs.
+    SERVICE_NAME_CONVERSION["ecs"] = "ECS"
     create = Cluster.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
     run_task = EC2ContainerServiceBackend.run_task
 
     def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
+        providers = resource["Properties"].get("CapacityProviders")
+        roles = iam_backends[asks.ACCOUNT][asks.PARTITION].roles.values()
+        if providers and not any(role.name == "AWSServiceRoleForECS" for role in roles):
+            raise InvalidParameterException(
+                "Unable to assume the service linked role. Please verify that the ECS service"
+                " linked role exists."
+            )
         cluster = create(cls, name, resource, *args, **kwargs)
-        cluster.capacity_providers = resource["Properties"].get("CapacityProviders")
+        cluster.capacity_providers = providers
         return cluster
 
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:

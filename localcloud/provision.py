@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 
 from contract.notice import Notice
-from infra import template
+from infra import account, template
 from infra.deploy import Stage
 
 from .cloud import LocalCloud
@@ -79,7 +79,8 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     # The embedded AWS is done when it answers: no pause between two looks.
     stage = Stage.open(STAGE, session, pause=0)
     parameters = {**plan.parameters, "BucketName": plan.bucket}
-    stage.stack.apply(stage.plan(parameters, at=datetime.now(UTC)))
+    account.create_service_linked_role(session.client("iam"))
+    stage.apply(stage.plan(parameters, at=datetime.now(UTC)))
     stage.deploy_functions(
         cloud.home / "chalice_app",
         variables=plan.environment,

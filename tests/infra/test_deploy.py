@@ -15,6 +15,9 @@ from infra.template import PROJECT_ROOT
 from localcloud.cloud import LocalCloud
 
 STACK = "ecommerce-kpi-dev"
+ACCOUNT = "123456789012"
+# It stays: AWS may not give the name of a deleted bucket again for hours.
+TEMPLATES = f"ecommerce-kpi-templates-{ACCOUNT}-eu-north-1"
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +26,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         yield cloud
 
 
-def deploy(cloud: LocalCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
+def deploy(
+    cloud: LocalCloud, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; an empty variable is left out of its environment."""
+    variables = {**os.environ, **cloud.environment, **environment}
     return subprocess.run(
         [sys.executable, "-m", "infra.deploy", *arguments, "--stage", "dev"],
         cwd=PROJECT_ROOT,
-        env={**os.environ, **cloud.environment},
+        env={name: value for name, value in variables.items() if value},
         capture_output=True,
         text=True,
         check=False,
@@ -38,6 +45,19 @@ def deploy(cloud: LocalCloud, *arguments: str) -> subprocess.CompletedProcess[st
 def stacks(cloud: LocalCloud) -> dict[str, str]:
     found = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
     return {stack["StackName"]: stack["StackStatus"] for stack in found}
+
+
+def buckets(cloud: LocalCloud) -> list[str]:
+    return [found["Name"] for found in cloud.session().client("s3").list_buckets()["Buckets"]]
+
+
+def apis(cloud: LocalCloud) -> list[str]:
+    return [api["id"] for api in cloud.session().client("apigateway").get_rest_apis()["items"]]
+
+
+def budgets(cloud: LocalCloud) -> dict[str, str]:
+    found = cloud.session().client("budgets").describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    return {budget["BudgetName"]: budget["BudgetLimit"]["Amount"] for budget in found}
 
 
 def put_image(cloud: LocalCloud, repository: str, tag: str) -> None:
@@ -53,6 +73,7 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
 
     dry = deploy(cloud, "up", "--dry-run")
     assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.startswith(f"account {ACCOUNT}, region eu-north-1, stage dev\n")
     assert "+ Machine                  AWS::StepFunctions::StateMachine\n" in dry.stdout
     tag = deployment.image_tag({"Engine": "auto", "Architecture": "X86_64"})
     assert dry.stdout.endswith(
@@ -62,7 +83,7 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
         "dry run: nothing has been changed\n"
     )
     assert stacks(cloud) == {}
-    assert s3.list_buckets()["Buckets"] == []
+    assert buckets(cloud) == [TEMPLATES]
 
     up = deploy(cloud, "up", "--no-images", "--parameter", "ImageTag=first")
     assert up.returncode == 0, up.stderr
@@ -74,7 +95,6 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     # Those with a condition that does not hold are not resolved by moto's change set.
     assert not_made - {
         "Subscription",
-        "Budget",
         "SparkApplication",
         "BigBatchPolicy",
         "JobPolicy",
@@ -92,6 +112,7 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     again = deploy(cloud, "up", "--no-images", "--parameter", "ImageTag=first")
     assert again.returncode == 0, again.stderr
     assert f"{STACK}: no changes" in again.stdout
+    assert budgets(cloud) == {}
 
     put_image(cloud, "ecommerce-validator", "second")
     changed = deploy(
@@ -108,6 +129,17 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
     assert unknown.stderr.startswith("error: Imagetag: no such parameter; there are Stage, ")
 
     bucket = "ecommerce-data-123456789012-eu-north-1"
+    # What a chalice deploy leaves that fails at its end: everything but its record.
+    [api] = apis(cloud)
+    s3.delete_object(Bucket=bucket, Key="deploy/chalice-dev.json")
+    warned = "NotificationEmail=ops@example.com"
+    retried = deploy(
+        cloud, "up", "--no-images", "--parameter", "ImageTag=first", "--parameter", warned
+    )
+    assert retried.returncode == 0, retried.stderr
+    assert apis(cloud) == [api]
+    assert budgets(cloud) == {f"{STACK}-eu-north-1": "25"}
+
     s3.put_object(Bucket=bucket, Key="incoming/orders_1.csv", Body=b"order_id\n")
     refused = deploy(cloud, "down")
     assert refused.returncode == 2
@@ -115,15 +147,42 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud) -> Non
         f"error: s3://{bucket} has objects (incoming/orders_1.csv): copy what you need, "
         "then make destroy DELETE_DATA=yes deletes them with the rest\n"
     )
-    assert stacks(cloud) == {STACK: "CREATE_COMPLETE"}
+    assert stacks(cloud) == {STACK: "UPDATE_COMPLETE"}
 
     down = deploy(cloud, "down", "--delete-data")
     assert down.returncode == 0, down.stderr
     session = cloud.session()
     assert stacks(cloud) == {}
-    assert s3.list_buckets()["Buckets"] == []
+    assert buckets(cloud) == [TEMPLATES]
+    assert apis(cloud) == []
+    assert budgets(cloud) == {}
     assert session.client("dynamodb").list_tables()["TableNames"] == []
     assert session.client("lambda").list_functions()["Functions"] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({"AWS_PROFILE": "shop"}, "eu-west-1"),
+        ({"AWS_PROFILE": "shop", "AWS_DEFAULT_REGION": "us-east-1"}, "us-east-1"),
+        (
+            {"AWS_PROFILE": "shop", "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-west-2"},
+            "us-west-2",
+        ),
+        ({}, "eu-north-1"),
+    ],
+)
+def test_the_region_is_that_of_the_variables_then_of_the_profile_and_is_printed_first(
+    cloud: LocalCloud, tmp_path: Path, variables: dict[str, str], region: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile shop]\nregion = eu-west-1\n")
+    unset = {"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CONFIG_FILE": str(config)}
+    down = deploy(cloud, "down", **{**unset, **variables})
+    assert down.returncode == 0, down.stderr
+    assert down.stdout == (
+        f"account {ACCOUNT}, region {region}, stage dev\n{STACK}: there is no such stack\n"
+    )
 
 
 def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra import account
+
 RECORDER = """
 import pathlib, signal, sys, time
 def note(*_):
@@ -33,6 +35,46 @@ def test_the_server_listens_on_the_loopback_address_only(aws) -> None:
         if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
     }
     assert addresses == {f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}"}
+
+
+def role_with(aws, name: str, *statements: dict[str, object]) -> str:
+    iam = aws.session.client("iam")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    iam.put_role_policy(RoleName=name, PolicyName="run", PolicyDocument=policy)
+    return role["Arn"]
+
+
+def test_a_machine_is_refused_whose_role_may_not_use_the_managed_rule_of_a_sync_state(aws) -> None:
+    state = {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "End": True}
+    definition = json.dumps({"StartAt": "Run", "States": {"Run": state}})
+    rule = "arn:aws:events:eu-north-1:123456789012:rule/StepFunctionsGetEventsForECSTaskRule"
+    actions = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+    allowed = {"Effect": "Allow", "Action": actions, "Resource": rule}
+    without = role_with(aws, "without-rule", {**allowed, "Action": actions[:2]})
+    with pytest.raises(aws.sfn.exceptions.ClientError, match="not authorized to create managed-r"):
+        aws.sfn.create_state_machine(name="refused", definition=definition, roleArn=without)
+    role = role_with(aws, "with-rule", allowed)
+    created = aws.sfn.create_state_machine(name="created", definition=definition, roleArn=role)
+    with pytest.raises(aws.sfn.exceptions.ClientError, match="not authorized to create managed-r"):
+        aws.sfn.update_state_machine(
+            stateMachineArn=created["stateMachineArn"], definition=definition, roleArn=without
+        )
+
+
+def test_a_cluster_with_capacity_providers_needs_the_service_linked_role_of_ecs(aws) -> None:
+    iam, stacks = aws.session.client("iam"), aws.session.client("cloudformation")
+    cluster = {
+        "Type": "AWS::ECS::Cluster",
+        "Properties": {"ClusterName": "another", "CapacityProviders": ["FARGATE"]},
+    }
+    body = json.dumps({"Resources": {"Cluster": cluster}})
+    iam.delete_role(RoleName="AWSServiceRoleForECS")
+    with pytest.raises(stacks.exceptions.ClientError, match="service linked role"):
+        stacks.create_stack(StackName="another", TemplateBody=body)
+    account.create_service_linked_role(iam)
+    account.create_service_linked_role(iam)
+    stacks.create_stack(StackName="with-role", TemplateBody=body)
 
 
 def test_a_task_is_a_process_with_its_definitions_environment_and_command(aws, tmp_path) -> None:
