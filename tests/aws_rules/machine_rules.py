@@ -1,0 +1,146 @@
+"""What Step Functions, and the services that its states call, refuse of a state machine."""
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import botocore.session
+from botocore.model import Shape, StructureShape
+from botocore.validate import ParamValidator
+
+from .rules import Rule
+
+Machine = dict[str, Any]
+
+_DOCS: Final = "https://docs.aws.amazon.com/step-functions/latest/dg"
+
+
+def machine(**states: Any) -> Machine:
+    return {"StartAt": next(iter(states)), "TimeoutSeconds": 60, "States": states}
+
+
+def _large(found: Machine) -> Iterator[str]:
+    size = len(json.dumps(found).encode())
+    if size > 1_048_576:
+        yield f"a definition of {size} bytes, at most 1,048,576"
+
+
+def _long_names(found: Machine) -> Iterator[str]:
+    for name in found["States"]:
+        if len(name) > 80:
+            yield f"{name}: {len(name)} characters, at most 80"
+
+
+def _two_ways_to_place(found: Machine) -> Iterator[str]:
+    for name, state in found["States"].items():
+        if {"LaunchType", "CapacityProviderStrategy"} <= set(state.get("Parameters", {})):
+            yield f"{name}: both a launch type and a capacity provider strategy"
+
+
+def _static_subjects(found: Machine) -> Iterator[str]:
+    for name, state in found["States"].items():
+        subject = str(state.get("Parameters", {}).get("Subject", "x"))
+        if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,99}", subject):
+            yield f"{name}: {subject!r} is no subject: ASCII, one line, 1 to 100 characters"
+
+
+def _unknown_parameters(found: Machine) -> Iterator[str]:
+    for name, state in found["States"].items():
+        resource = str(state.get("Resource", ""))
+        if resource.startswith("arn:aws:states:::"):
+            for problem in _problems(resource, state.get("Parameters", {})):
+                yield f"{name}: {problem}"
+
+
+def _problems(resource: str, parameters: Any) -> list[str]:
+    shape = _input_of(resource)
+    request = _as_request(parameters, shape)
+    report = ParamValidator().validate(request, shape)
+    return report.generate_report().splitlines() if report.has_errors() else []
+
+
+@functools.cache
+def _input_of(resource: str) -> Shape:
+    """Return what the API behind ``arn:aws:states:::[aws-sdk:]service:action[.sync]`` takes."""
+    service, action = resource.removeprefix("arn:aws:states:::aws-sdk:").split(":")[-2:]
+    if "aws-sdk" not in resource:
+        service, action = resource.removeprefix("arn:aws:states:::").split(":")[:2]
+    operation = action.removesuffix(".sync")
+    model = botocore.session.get_session().get_service_model(
+        {"states": "stepfunctions"}.get(service, service)
+    )
+    shape = model.operation_model(operation[0].upper() + operation[1:]).input_shape
+    assert shape is not None
+    return shape
+
+
+def _as_request(value: Any, shape: Shape) -> Any:
+    """Return parameters as the API takes them: its own case, and a stand-in for each path."""
+    if isinstance(value, Mapping) and isinstance(shape, StructureShape):
+        known = {name.lower(): name for name in shape.members}
+        request = {}
+        for key, part in value.items():
+            path = key.endswith(".$")
+            name = known.get(key.removesuffix(".$").lower(), key.removesuffix(".$"))
+            member = shape.members.get(name)
+            if member is None:
+                request[name] = part
+            else:
+                request[name] = _stand_in(member) if path else _as_request(part, member)
+        # Step Functions makes up a token where there is none, as every SDK does.
+        tokens = [n for n, m in shape.members.items() if m.metadata.get("idempotencyToken")]
+        return {**dict.fromkeys(tokens, "token"), **request}
+    if isinstance(value, list) and shape.type_name == "list":
+        return [_as_request(part, shape.member) for part in value]  # type: ignore[attr-defined]
+    if shape.type_name == "blob":
+        # lambda:invoke takes its payload as JSON.
+        return json.dumps(value)
+    return value
+
+
+def _stand_in(shape: Shape) -> Any:
+    stand_ins: dict[str, Any] = {"list": [], "map": {}, "structure": {}, "blob": b""}
+    stand_ins |= dict.fromkeys(("integer", "long", "double", "float"), 1)
+    return stand_ins.get(shape.type_name, "x" * max(1, shape.metadata.get("min", 1)))
+
+
+_TASK: Final = "arn:aws:states:::ecs:runTask.sync"
+
+RULES: Final = (
+    Rule(
+        name="a definition has at most 1048576 bytes",
+        source=f"{_DOCS}/service-quotas.html",
+        findings=_large,
+        refused={"States": {}, "Comment": "x" * 1_048_576},
+    ),
+    Rule(
+        name="a state's name has at most 80 characters",
+        source=f"{_DOCS}/statemachine-structure.html",
+        findings=_long_names,
+        refused=machine(**{"s" * 81: {"Type": "Succeed"}}),
+    ),
+    Rule(
+        name="a task has a launch type or a capacity provider strategy",
+        source="https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html",
+        findings=_two_ways_to_place,
+        refused=machine(
+            A={"Parameters": {"LaunchType": "FARGATE", "CapacityProviderStrategy": []}}
+        ),
+    ),
+    Rule(
+        name="a subject is one line of at most 100 ASCII characters",
+        source="https://docs.aws.amazon.com/sns/latest/api/API_Publish.html",
+        findings=_static_subjects,
+        refused=machine(A={"Parameters": {"Subject": "two\nlines"}}),
+    ),
+    Rule(
+        name="the parameters of an integration are those of its API",
+        source=f"{_DOCS}/supported-services-awssdk.html, botocore's service models",
+        findings=_unknown_parameters,
+        refused=machine(
+            A={"Resource": _TASK, "Parameters": {"Cluster": 1, "TaskDefinitions.$": "$.a"}}
+        ),
+    ),
+)
