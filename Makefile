@@ -125,7 +125,7 @@ wheel: $(READY) ## Build the wheel of the operator command shopkpi, for pipx ins
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of both pyproject.toml again
 	@# What ships is what the tests ran with: the groups take their versions from dev.
-	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@compile="$(BIN)/uv pip compile --quiet --universal --python-version $$(cat docker/python-version.txt) --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate"; \
 	$$compile --upgrade pyproject.toml --group dev -o requirements/dev.txt; \
 	$$compile --upgrade --constraint requirements/dev.txt pyproject.toml -o requirements/operator.txt; \

@@ -12,7 +12,7 @@ file=${BASE_IMAGE_FILE:-docker/base-image.txt}
 pinned=$(<"$file")
 tag=${pinned%%@*}
 
-# Of the manifest list as it is stored: it stands for every architecture.
+# Of the manifest list as it is stored: one digest for every architecture.
 now=$(skopeo inspect --raw "${TRANSPORT:-docker://}$tag" | sha256sum | cut -d' ' -f1)
 case ${1:-} in
   pin)
@@ -24,7 +24,7 @@ case ${1:-} in
       echo "error: $file: $pinned has no digest: run docker/base-image.sh pin and commit it" >&2
       exit 1
     elif [[ $pinned != "$tag@sha256:$now" ]]; then
-      echo "error: $file: $pinned is not what $tag is now (sha256:$now): pin it anew, test, commit" >&2
+      echo "error: $file: $pinned is not what $tag is now (sha256:$now): pin it again, test, commit" >&2
       exit 1
     fi
     ;;

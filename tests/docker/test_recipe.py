@@ -56,6 +56,29 @@ def test_a_line_that_matches_nothing_fails_the_build_and_is_named(tree: Path) ->
     assert len(files(tree)) == 4
 
 
+def test_a_base_with_another_python_than_the_locks_is_refused(tmp_path: Path) -> None:
+    def check(version: str) -> subprocess.CompletedProcess[str]:
+        file = tmp_path / "python-version.txt"
+        file.write_text(f"{version}\n")
+        return subprocess.run(
+            [sys.executable, RECIPE / "check_python.py", file],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert check(this).returncode == 0
+    refused = check("3.9")
+    assert refused.returncode == 1
+    assert f"has Python {this} and the locks are for 3.9" in refused.stderr
+
+
+def test_the_base_image_and_the_locks_are_for_one_python() -> None:
+    version = (RECIPE / "python-version.txt").read_text().strip()
+    assert (RECIPE / "base-image.txt").read_text().startswith(f"python:{version}-")
+
+
 def test_no_digest_of_the_base_image_is_made_up_and_the_check_names_the_next_step(
     tmp_path: Path,
 ) -> None:
@@ -97,4 +120,4 @@ def test_no_digest_of_the_base_image_is_made_up_and_the_check_names_the_next_ste
     pinned.write_text(f"{layout}:base@sha256:{'0' * 64}\n")
     moved = base_image("check")
     assert moved.returncode == 1
-    assert "pin it anew" in moved.stderr
+    assert "pin it again" in moved.stderr
