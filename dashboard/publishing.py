@@ -8,14 +8,14 @@ where the figures are missing or damaged. Nothing scans a table.
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from contract.keys import DASHBOARD_KPIS, DASHBOARD_PAGE, DATA_DOCS_RUNS, RunKeys
-from contract.manifest import RunKind
+from contract.published import PublishedReport
 from contract.verdict import Verdict
 
 from .figures import (
@@ -38,21 +38,10 @@ _ATTEMPTS: Final = 3
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class DashboardUpdate:
-    """What one run publishes. ``computed_at`` is ISO 8601 text, as in the items.
+    """The figures of the dates that one run publishes."""
 
-    ``previous_version`` is the ledger version published before it. ``fresh`` means that the ledger
-    was rebuilt, so that dates of earlier runs are dropped.
-    """
-
-    run_id: str
-    ledger_version: int
-    computed_at: str
-    task: RunKind
-    ledger: str
-    previous_version: int
-    fresh: bool
     days: dict[str, DayFigures | None] = field(default_factory=dict)
 
     def add(self, days: Iterable[PublishedDay]) -> None:
@@ -76,33 +65,53 @@ class PublishedKpis:
         return {day.order_date: DayFigures.of(day) for day in self.days(latest)}
 
 
-def publish(update: DashboardUpdate, kpis: PublishedKpis, s3: "S3Client", bucket: str) -> None:
+def publish(
+    update: DashboardUpdate,
+    report: PublishedReport,
+    computed_at: datetime,
+    kpis: PublishedKpis,
+    s3: "S3Client",
+    bucket: str,
+) -> None:
     """Write the figures and the page. A failure is a warning in the log and raises nothing."""
     try:
-        _publish(update, kpis, _Bucket(s3, bucket))
+        _publish(update, report, computed_at, kpis, _Bucket(s3, bucket))
     except Exception as error:  # the KPIs are published: a page must not fail their run
         log.warning(
-            "dashboard not written; the next run writes it, with the dates of this run",
+            "dashboard not updated; the next run writes it, with the dates of this run",
             extra={"error": f"{type(error).__name__}: {error}"},
         )
 
 
-def _publish(update: DashboardUpdate, kpis: PublishedKpis, bucket: "_Bucket") -> None:
+def _publish(
+    update: DashboardUpdate,
+    report: PublishedReport,
+    computed_at: datetime,
+    kpis: PublishedKpis,
+    bucket: "_Bucket",
+) -> None:
     for _ in range(_ATTEMPTS):
         kept, etag = bucket.figures()
-        if kept is not None and kept.ledger_version > update.ledger_version:
+        if kept is not None and kept.ledger_version > report.ledger_version:
             log.info(
-                "dashboard not written: it shows a newer ledger version",
+                "dashboard not updated: it shows a newer ledger version",
                 extra={"ledger_version": kept.ledger_version},
             )
             return
-        figures = _updated(kept, update, kpis)
-        figures = figures.with_runs(_runs(figures, update, bucket))
+        new = Figures(
+            ledger=report.ledger,
+            ledger_version=report.ledger_version,
+            run_id=report.run_id,
+            computed_at=computed_at.astimezone(UTC).isoformat(timespec="seconds"),
+            runs=kept.runs if kept else (),
+        )
+        figures = new.with_days(_days(kept, update, report, kpis))
+        figures = figures.with_runs(_runs(figures, report, len(update.days), bucket))
         if bucket.put_figures(figures, etag):
             page = render(figures).encode()
             bucket.put(DASHBOARD_PAGE, page, "text/html; charset=utf-8")
             log.info(
-                "dashboard written",
+                "dashboard updated",
                 extra={
                     "page": f"s3://{bucket.name}/{DASHBOARD_PAGE}",
                     "dates": len(figures.days),
@@ -110,48 +119,46 @@ def _publish(update: DashboardUpdate, kpis: PublishedKpis, bucket: "_Bucket") ->
                 },
             )
             return
-    log.warning("dashboard not written: other runs write it at the same time")
+    log.warning("dashboard not updated: other runs write it at the same time")
 
 
-def _updated(kept: Figures | None, update: DashboardUpdate, kpis: PublishedKpis) -> Figures:
-    """Return the kept figures with the run's dates, and with the dates that they lack."""
-    new = Figures(
-        ledger=update.ledger,
-        ledger_version=update.ledger_version,
-        run_id=update.run_id,
-        computed_at=update.computed_at,
-        runs=kept.runs if kept else (),
-    )
-    if update.fresh:
-        return new.with_days(update.days)
-    if kept is None or kept.ledger != update.ledger:
-        return new.with_days({**kpis.figures(kpis.dates()), **update.days})
-    missed: dict[str, DayFigures | None] = {}
-    if kept.ledger_version != update.previous_version:
-        changed = kpis.dates_since(kept.ledger_version)
-        missed = kpis.figures(day for day in changed if day.isoformat() not in update.days)
-    return replace(new, days=kept.days).with_days({**missed, **update.days})
+def _days(
+    kept: Figures | None, update: DashboardUpdate, report: PublishedReport, kpis: PublishedKpis
+) -> Mapping[str, DayFigures | None]:
+    """Return the kept dates, those that they lack, and the run's dates in place of both."""
+    if report.task == "rebuild":
+        # The ledger is new: no date of the one before it is left.
+        return update.days
+    if kept is None or kept.ledger != report.ledger:
+        return {**kpis.figures(kpis.dates()), **update.days}
+    if kept.ledger_version == report.previous_version:
+        return {**kept.days, **update.days}
+    changed = kpis.dates_since(kept.ledger_version)
+    missed = kpis.figures(day for day in changed if day.isoformat() not in update.days)
+    return {**kept.days, **missed, **update.days}
 
 
-def _runs(figures: Figures, update: DashboardUpdate, bucket: "_Bucket") -> list[RunFigures]:
+def _runs(
+    figures: Figures, report: PublishedReport, dates: int, bucket: "_Bucket"
+) -> list[RunFigures]:
     """Return this run, and earlier runs that are not known because they published nothing."""
     known = {run.run_id for run in figures.runs}
     found = [
         RunFigures.of(verdict, task="process", dates=None)
         for other in bucket.latest_runs()
-        if other not in known and other != update.run_id and (verdict := bucket.verdict(other))
+        if other not in known and other != report.run_id and (verdict := bucket.verdict(other))
     ]
-    verdict = None if update.task == "recompute" else bucket.verdict(update.run_id)
+    verdict = None if report.task == "recompute" else bucket.verdict(report.run_id)
     if verdict is not None:
-        return [*found, RunFigures.of(verdict, task=update.task, dates=len(update.days))]
+        return [*found, RunFigures.of(verdict, task=report.task, dates=dates)]
     return [
         *found,
         RunFigures(
-            run_id=update.run_id,
-            task=update.task,
-            at=update.computed_at,
+            run_id=report.run_id,
+            task=report.task,
+            at=figures.computed_at,
             outcome="published",
-            dates=len(update.days),
+            dates=dates,
         ),
     ]
 

@@ -1,147 +1,95 @@
 """The transform of one pipeline run: accepted rows into the ledger, KPIs of changed dates out.
 
-Reads ``runs/<run>/verdict.json`` and the Parquet files it names, commits their rows to the ledger,
-computes the KPIs of every date that changed since the last published version, publishes them, and
-says in ``runs/<run>/published.json`` what it has done. The claimed CSV files are moved to
-processed/ by the state machine's finishing step, after this has ended well.
+A run has four steps. It commits the accepted rows to the ledger, plans which dates to publish,
+publishes their KPIs, and reports in ``runs/<run>/published.json`` what it did. The state machine's
+finishing step moves the claimed CSV files to processed/ after the transform has succeeded.
 
-Whatever dies in between, running it again ends in the same state: the commit is made once, and
-the dates of a commit that was not published are pending until somebody publishes them.
+A run that dies at any point can be started again and ends in the same state: its rows are
+committed once, and the dates of a commit stay pending until a run has published them.
 """
 
-import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING
 
-import duckdb
-import pyarrow as pa
 import tenacity
-from botocore.exceptions import ClientError
 
-from contract.keys import DatasetName, RunKeys
+from contract.keys import RunKeys
 from contract.manifest import Manifest
-from contract.typed_json import DocumentError
-from dashboard import publishing as dashboard
+from contract.published import PublishedReport
 from delivery.container_log import Stages
 
-from .compute import Kpis, compute, stage
+from .compute import Kpis
 from .engine import sessions
-from .errors import (
-    LedgerConflictError,
-    LedgerError,
-    PublishError,
-    RunError,
-    SettingsError,
-    SupersededError,
-)
-from .ledger.merge import DeliveredFile, Delivery, merge, read
-from .ledger.tables import Bucket, Changes, Ledger, Snapshot
-from .publish.fence import Publication
-from .publish.tables import Difference, Stamp, Tables, differences, publish, stored, to_days
+from .errors import LedgerConflictError, PublishError, SupersededError
+from .ledger.merge import merge
+from .ledger.tables import CommitSummary, Ledger, Snapshot
+from .ledger_kpis import kpis_by_part
+from .publish.fence import Fence, State
+from .publish.tables import Day, Difference, Stamp, Tables, differences, publish, to_days
+from .run_store import RunStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-    from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
 
-_SCHEME: Final = "s3://"
-# Parquet of the ledger that is worked on at a time: about 10 million lines, 1 GB in DuckDB.
-_CHUNK_BYTES: Final = 128 * 1024**2
-
-
-def tables_from_env(environ: Mapping[str, str]) -> Tables:
-    """Raise SettingsError when a table's name is not set."""
-    for name in ("CATEGORY_KPIS_TABLE", "ORDER_KPIS_TABLE", "RUNS_TABLE"):
-        if not environ.get(name):
-            raise SettingsError(f"{name} is not set: the task definition names the table to write")
-    return Tables(
-        category_kpis=environ["CATEGORY_KPIS_TABLE"],
-        order_kpis=environ["ORDER_KPIS_TABLE"],
-        runs=environ["RUNS_TABLE"],
-    )
+OnPublished = Callable[[Sequence[Day]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStore:
-    """What earlier stages left in the bucket for one run."""
+class Ledgers:
+    """The ledger that DynamoDB shows, and the one that the run commits to.
 
-    s3: "S3Client"
-    bucket: str
-    manifest: Manifest
+    They are the same but for a rebuild, which fills a new one under ``prefix``.
+    """
 
-    @classmethod
-    def open(cls, uri: str, s3: "S3Client") -> Self:
-        """Open the run of ``s3://bucket/runs/<run>/manifest.json``.
-
-        Raises:
-            RunError: there is no manifest.
-        """
-        bucket, key = split_uri(uri)
-        try:
-            manifest = Manifest.from_json(_get(s3, bucket, key))
-        except DocumentError as error:
-            raise RunError(f"{uri}: {error}") from error
-        return cls(s3=s3, bucket=bucket, manifest=manifest)
-
-    def ledger(self, prefix: str, scratch: Path, *, first_version: int = 1) -> Ledger:
-        store = Bucket(self.s3, self.bucket, prefix, scratch)
-        return Ledger(store, first_version=first_version)
-
-    def delivery(self, folder: Path) -> Delivery:
-        """Fetch the accepted rows and the held lines, and tell which files they came from.
-
-        Raises:
-            RunError: the run has no verdict, or a file that it names is gone.
-        """
-        verdict = json.loads(_get(self.s3, self.bucket, self._keys.verdict))
-        versions = {file.key: file for file in self.manifest.files}
-        rows: dict[DatasetName, list[Path]] = {}
-        for kind in ("accepted", "held"):
-            for dataset, key in verdict[kind].items():
-                path = folder / f"{kind}_{dataset}.parquet"
-                path.write_bytes(_get(self.s3, self.bucket, key))
-                rows.setdefault(dataset, []).append(path)
-        return Delivery(
-            run_id=self.manifest.run_id,
-            rows=rows,
-            files=[
-                DeliveredFile(
-                    label=file["name"],
-                    name=versions[file["key"]].name,
-                    dataset=file["dataset"],
-                    sha256=file["sha256"],
-                    landed_at=versions[file["key"]].landed_at,
-                    size=versions[file["key"]].size,
-                )
-                for file in verdict["files"]
-                if file["status"] != "rejected"
-            ],
-        )
-
-    def report(self, document: Mapping[str, Any]) -> None:
-        self.s3.put_object(
-            Bucket=self.bucket,
-            Key=self._keys.published,
-            Body=json.dumps(document, indent=1).encode(),
-            ContentType="application/json",
-        )
-
-    @property
-    def _keys(self) -> RunKeys:
-        return RunKeys(self.manifest.run_id)
+    prefix: str
+    published: Ledger
+    target: Ledger
 
 
-@dataclass(slots=True)
-class _Counts:
-    items: int = 0
-    deleted: int = 0
-    superseded: list[str] = field(default_factory=list)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The ledger's head after the commit step, and the dates that the run itself changes."""
+
+    head: Snapshot
+    dates: frozenset[date]
+    summary: CommitSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The dates to publish, and the ledger version to compute them from."""
+
+    stamp: Stamp
+    ledger: str
+    head: Snapshot
+    dates: frozenset[date]
+    is_rebuild: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How many KPI items were written and deleted, and whether a newer run took over."""
+
+    items: int
+    deleted: int
+    is_superseded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformedRun:
+    """A run whose KPIs are in DynamoDB, or are left to a newer run if ``is_superseded``."""
+
+    report: PublishedReport
+    is_superseded: bool
+    ledger: Ledger
+    head: Snapshot
+    stages: Stages
 
 
 def transform_run(
@@ -152,94 +100,46 @@ def transform_run(
     *,
     now: datetime,
     scratch: Path,
-) -> None:
+    on_published: OnPublished,
+) -> TransformedRun:
     """Commit a run's rows, and publish the KPIs of all dates that are not published yet.
+
+    ``on_published`` receives the items of some dates at a time, in ascending order of dates, once
+    DynamoDB has them.
 
     Raises:
         TransformError: see :mod:`spark_jobs.errors`.
     """
     manifest = store.manifest
-    publication = Publication(dynamodb, tables.runs)
-    before = publication.read()
-    rebuild = manifest.task == "rebuild"
-    prefix = RunKeys(manifest.run_id).rebuilt_ledger if rebuild else before.ledger
-    current = store.ledger(before.ledger, scratch)
-    ledger = (
-        store.ledger(prefix, scratch, first_version=_next_version(current, before.publishing))
-        if rebuild
-        else current
-    )
+    before = Fence(dynamodb, tables.runs).read()
     stages = Stages()
-    counts = _Counts()
-    size = sum(file.size for file in manifest.files)
-    with sessions.starting(choice.engine, input_bytes=size, run_id=manifest.run_id) as session:
+    with sessions.starting(
+        choice.engine, input_bytes=_size(manifest), run_id=manifest.run_id
+    ) as session:
+        ledgers = _ledgers(store, before, scratch)
         with stages.stage("commit"):
-            snapshot, dates = _commit(store, ledger, now, scratch)
-        dates |= ledger.dates_since(0 if rebuild else before.published)
-        if rebuild:
-            # What only the ledger before this one had is deleted.
-            dates |= current.head().dates
-        stamp = Stamp(run_id=manifest.run_id, ledger_version=snapshot.version, computed_at=now)
-        update = dashboard.DashboardUpdate(
-            task=manifest.task,
-            ledger=prefix,
-            previous_version=before.published,
-            fresh=rebuild,
-            **stamp.attributes(),
-        )
-        try:
-            publication.begin(prefix, snapshot.version, fresh=rebuild)
-            fence = publication.still_ours(prefix, snapshot.version)
-            for some in _chunks(snapshot, dates):
-                results = _computed(snapshot, some, session, scratch, stages)
-                with stages.stage("publish"):
-                    days = to_days(*results, some, stamp)
-                    done = publish(days, dynamodb, tables, stamp, fence)
-                    update.add(days)
-                counts.items += done.items
-                counts.deleted += done.deleted
-                counts.superseded += done.superseded
-            if counts.superseded:
-                publication.begin(prefix, snapshot.version)
-                raise PublishError(
-                    f"{tables.order_kpis}: {counts.superseded[0]} and {len(counts.superseded) - 1}"
-                    f" other dates have items newer than ledger version {snapshot.version}, which"
-                    f" is the newest that {tables.runs} knows of; restore {tables.runs} from the"
-                    " same time as the KPI tables, then replay the run"
-                )
-            publication.conclude(prefix, snapshot.version)
-            with stages.stage("dashboard"):
-                published = dashboard.PublishedKpis(
-                    dates=lambda: snapshot.dates,
-                    dates_since=ledger.dates_since,
-                    days=lambda dates: stored(dates, dynamodb, tables),
-                )
-                dashboard.publish(update, published, store.s3, store.bucket)
-        except SupersededError as error:
-            log.warning("%s; its own run publishes these dates", error)
-            counts.superseded = sorted(day.isoformat() for day in dates)
+            committed = _commit(store, ledgers.target, now, scratch)
+        plan = _plan(manifest, ledgers, committed, before, now)
+        parts = kpis_by_part(plan.head, plan.dates, session, scratch, stages)
+        outcome = _publish(plan, parts, dynamodb, tables, stages, on_published)
     log.info(
         "%(dates)d dates: %(items)d items written, %(deleted)d deleted",
-        {"dates": len(dates), "items": counts.items, "deleted": counts.deleted},
+        {"dates": len(plan.dates), "items": outcome.items, "deleted": outcome.deleted},
     )
-    store.report(
-        {
-            "run_id": manifest.run_id,
-            "task": manifest.task,
-            "engine": choice.engine,
-            "ledger": prefix,
-            "ledger_version": snapshot.version,
-            "previous_version": before.published,
-            "dates": sorted(day.isoformat() for day in dates),
-            "items": counts.items,
-            "deleted": counts.deleted,
-            "superseded": counts.superseded,
-            **_summary(ledger, manifest.run_id),
-            "bytes": size,
-            "seconds": stages.seconds,
-        }
+    return TransformedRun(
+        report=_report(manifest, choice, plan, committed.summary, before, outcome, stages),
+        is_superseded=outcome.is_superseded,
+        ledger=ledgers.target,
+        head=plan.head,
+        stages=stages,
     )
-    ledger.tidy()
+
+
+def finish(store: RunStore, run: TransformedRun) -> None:
+    """Write the report, and delete the files that no kept version of the ledger needs."""
+    # The seconds of what was done since the KPIs were published are in the report, too.
+    store.write(replace(run.report, seconds=run.stages.seconds))
+    run.ledger.tidy()
 
 
 def preview_run(
@@ -252,76 +152,46 @@ def preview_run(
     scratch: Path,
 ) -> list[Difference]:
     """Return what :func:`transform_run` would change in DynamoDB; nothing is written anywhere."""
-    before = Publication(dynamodb, tables.runs).read()
+    before = Fence(dynamodb, tables.runs).read()
     ledger = store.ledger(before.ledger, scratch)
-    base = ledger.head()
+    head = ledger.head()
     stages = Stages()
     with sessions.starting(choice.engine, input_bytes=0) as session:
         changes = None
-        dates = ledger.dates_since(before.published) | _asked_for(store.manifest)
+        dates = ledger.dates_since(before.published) | _requested(store.manifest)
         if store.manifest.files:
             with stages.stage("merge"):
-                changes = merge(base, store.delivery(scratch), scratch)
+                changes = merge(head, store.delivery(scratch), scratch)
             dates |= changes.dates
-        stamp = Stamp(run_id=store.manifest.run_id, ledger_version=base.version, computed_at=now)
+        stamp = Stamp(run_id=store.manifest.run_id, ledger_version=head.version, computed_at=now)
         found: list[Difference] = []
-        for some in _chunks(base, dates):
-            results = _computed(base, some, session, scratch, stages, changes)
-            found += differences(to_days(*results, some, stamp), dynamodb, tables)
+        for part, kpis in kpis_by_part(head, dates, session, scratch, stages, changes):
+            found += differences(to_days(*kpis, part, stamp), dynamodb, tables)
     return found
 
 
-def open_ledger(place: str, scratch: Path) -> Ledger:
-    """Open the ledger in a folder, or under ``s3://BUCKET/PREFIX``."""
-    if not place.startswith(_SCHEME):
-        return Ledger.in_folder(Path(place))
-    import boto3
-
-    bucket, prefix = split_uri(place)
-    return Ledger(Bucket(boto3.client("s3"), bucket, prefix, scratch))
-
-
-def kpis_of(
-    snapshot: Snapshot,
-    session: Callable[[], "SparkSession"],
-    scratch: Path,
-    start: date | None,
-    end: date | None,
-) -> Kpis:
-    """Compute both tables of a ledger's dates from ``start`` to ``end``, both included.
-
-    Raises:
-        LedgerError: it has no order in that time.
-    """
-    dates = [
-        day for day in snapshot.dates if (not start or start <= day) and (not end or day <= end)
-    ]
-    if not dates:
-        raise LedgerError(
-            f"ledger version {snapshot.version}: no orders between {start or 'its beginning'} and"
-            f" {end or 'its end'}; look at another time, or deliver files first"
-        )
-    stages = Stages()
-    parts = [
-        _computed(snapshot, some, session, scratch, stages) for some in _chunks(snapshot, dates)
-    ]
-    category, daily = map(pa.concat_tables, zip(*parts, strict=True))
-    return Kpis(category.sort_by([("category", "ascending"), ("order_date", "ascending")]), daily)
+def _ledgers(store: RunStore, before: State, scratch: Path) -> Ledgers:
+    published = store.ledger(before.ledger, scratch)
+    if store.manifest.task != "rebuild":
+        return Ledgers(prefix=before.ledger, published=published, target=published)
+    prefix = RunKeys(store.manifest.run_id).rebuilt_ledger
+    # Versions only grow, also from one ledger to the next.
+    first_version = max(published.head().version, before.publishing) + 1
+    target = store.ledger(prefix, scratch, first_version=first_version)
+    return Ledgers(prefix=prefix, published=published, target=target)
 
 
-def _commit(
-    store: RunStore, ledger: Ledger, now: datetime, scratch: Path
-) -> tuple[Snapshot, frozenset[date]]:
-    """Bring a run's rows into the ledger, once; return the head and the dates it is asked for."""
+def _commit(store: RunStore, ledger: Ledger, now: datetime, scratch: Path) -> Committed:
+    """Add a run's rows to the ledger, unless an earlier attempt has."""
     manifest = store.manifest
     if manifest.task == "recompute":
-        return ledger.head(), _asked_for(manifest)
+        return Committed(head=ledger.head(), dates=_requested(manifest), summary=CommitSummary())
     if (done := ledger.commit_of(manifest.run_id)) is not None:
         log.info(
             "ledger version %(ledger_version)d has this run's rows already",
             {"ledger_version": done.version},
         )
-        return ledger.head(), done.dates
+        return Committed(head=ledger.head(), dates=done.dates, summary=done.summary)
     delivery = store.delivery(scratch)
     for attempt in tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(LedgerConflictError),
@@ -333,100 +203,114 @@ def _commit(
             base = ledger.head()
             changes = merge(base, delivery, scratch)
             if "files" not in changes.tables:
-                # A replay: the very versions that earlier runs have brought.
-                earlier = map(ledger.commit_of, changes.summary["known_from"])
-                return base, frozenset().union(*(commit.dates for commit in earlier if commit))
-            snapshot = ledger.commit(base, changes, run_id=manifest.run_id, now=now)
+                # A replay: earlier runs have committed exactly these file versions.
+                earlier = map(ledger.commit_of, changes.summary.known_from)
+                dates = (commit.dates for commit in earlier if commit)
+                return Committed(
+                    head=base, dates=frozenset[date]().union(*dates), summary=CommitSummary()
+                )
+            head = ledger.commit(base, changes, run_id=manifest.run_id, now=now)
     log.info(
         "ledger version %(ledger_version)d: %(new_rows)s new rows",
-        {"ledger_version": snapshot.version, "new_rows": changes.summary["new_rows"]},
+        {"ledger_version": head.version, "new_rows": changes.summary.new_rows},
     )
-    return snapshot, changes.dates
+    return Committed(head=head, dates=changes.dates, summary=changes.summary)
 
 
-def _computed(
-    snapshot: Snapshot,
-    dates: Collection[date],
-    session: Callable[[], "SparkSession"],
-    scratch: Path,
+def _plan(
+    manifest: Manifest, ledgers: Ledgers, committed: Committed, before: State, now: datetime
+) -> Plan:
+    """Add to the run's own dates those that earlier runs committed and did not publish."""
+    is_rebuild = manifest.task == "rebuild"
+    pending = ledgers.target.dates_since(0 if is_rebuild else before.published)
+    # The items of dates that only the previous ledger has are deleted.
+    replaced = ledgers.published.head().dates if is_rebuild else frozenset[date]()
+    return Plan(
+        stamp=Stamp(run_id=manifest.run_id, ledger_version=committed.head.version, computed_at=now),
+        ledger=ledgers.prefix,
+        head=committed.head,
+        dates=committed.dates | pending | replaced,
+        is_rebuild=is_rebuild,
+    )
+
+
+def _publish(
+    plan: Plan,
+    parts: Iterable[tuple[Sequence[date], Kpis]],
+    dynamodb: "DynamoDBClient",
+    tables: Tables,
     stages: Stages,
-    changes: Changes | None = None,
-) -> Kpis:
-    with (
-        stages.stage("read"),
-        duckdb.connect(config={"temp_directory": str(scratch)}) as connection,
-    ):
-        read(connection, snapshot, dates, changes)
-        staged = stage(connection, scratch)
-    with stages.stage("compute"):
-        return compute(session(), staged)
+    on_published: OnPublished,
+) -> Outcome:
+    """Write the KPIs of the planned dates, each part as it is computed, unless a newer run does."""
+    fence = Fence(dynamodb, tables.runs)
+    version = plan.head.version
+    items = deleted = 0
+    newer: list[str] = []
+    try:
+        fence.acquire(plan.ledger, version, is_new_ledger=plan.is_rebuild)
+        condition = fence.condition(plan.ledger, version)
+        for dates, kpis in parts:
+            with stages.stage("publish"):
+                days = to_days(*kpis, dates, plan.stamp)
+                done = publish(days, dynamodb, tables, plan.stamp, condition)
+                on_published(days)
+            items += done.items
+            deleted += done.deleted
+            newer += done.superseded
+        if newer:
+            fence.acquire(plan.ledger, version)
+            raise PublishError(
+                f"{tables.order_kpis}: {newer[0]} and {len(newer) - 1} other dates have items newer"
+                f" than ledger version {version}, which is the newest that {tables.runs} has;"
+                f" restore {tables.runs} from the same time as the KPI tables, then replay the run"
+            )
+        fence.mark_published(plan.ledger, version)
+    except SupersededError as error:
+        log.warning("%s; the newer run publishes these dates", error)
+        return Outcome(items=items, deleted=deleted, is_superseded=True)
+    return Outcome(items=items, deleted=deleted, is_superseded=False)
 
 
-def _chunks(snapshot: Snapshot, dates: Collection[date]) -> Iterator[list[date]]:
-    """Split dates so that what is read of the ledger at a time is bounded."""
-    sizes: dict[date | None, int] = {}
-    for table in ("orders", "order_lines"):
-        for file in snapshot.files(table):
-            sizes[file.order_date] = sizes.get(file.order_date, 0) + file.size
-    chunk: list[date] = []
-    size = 0
-    for day in sorted(dates):
-        size += sizes.get(day, 0)
-        if chunk and size > _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], sizes.get(day, 0)
-        chunk.append(day)
-    if chunk:
-        yield chunk
+def _report(
+    manifest: Manifest,
+    choice: sessions.Choice,
+    plan: Plan,
+    summary: CommitSummary,
+    before: State,
+    outcome: Outcome,
+    stages: Stages,
+) -> PublishedReport:
+    dates = tuple(sorted(plan.dates))
+    return PublishedReport(
+        run_id=manifest.run_id,
+        task=manifest.task,
+        engine=choice.engine,
+        ledger=plan.ledger,
+        ledger_version=plan.head.version,
+        previous_version=before.published,
+        dates=dates,
+        items=outcome.items,
+        deleted=outcome.deleted,
+        superseded=dates if outcome.is_superseded else (),
+        new_files=summary.new_files,
+        duplicate_files=summary.duplicate_files,
+        known_from=summary.known_from,
+        new_rows=summary.new_rows,
+        readmitted_lines=summary.readmitted_lines,
+        held_lines=summary.held_lines,
+        bytes=_size(manifest),
+        seconds=dict(stages.seconds),
+    )
 
 
-def _asked_for(manifest: Manifest) -> frozenset[date]:
-    """Return the dates of a recompute: all of its range, so that what is gone is deleted."""
+def _size(manifest: Manifest) -> int:
+    return sum(file.size for file in manifest.files)
+
+
+def _requested(manifest: Manifest) -> frozenset[date]:
+    """Return all dates of a recompute's range: those without orders now may still have items."""
     if manifest.start is None or manifest.end is None:
         return frozenset()
     days = (manifest.end - manifest.start).days + 1
     return frozenset(manifest.start + timedelta(days=n) for n in range(days))
-
-
-def _next_version(ledger: Ledger, publishing: int) -> int:
-    return max(ledger.head().version, publishing) + 1
-
-
-def _summary(ledger: Ledger, run_id: str) -> Mapping[str, Any]:
-    commit = ledger.commit_of(run_id)
-    if commit is not None:
-        return commit.summary
-    return {
-        "new_files": 0,
-        "duplicate_files": [],
-        "known_from": [],
-        "new_rows": {},
-        "readmitted_lines": 0,
-        "held_lines": 0,
-    }
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key of ``s3://BUCKET/KEY``.
-
-    Raises:
-        RunError: it is not of that form.
-    """
-    bucket, _, key = uri.removeprefix(_SCHEME).partition("/")
-    if not uri.startswith(_SCHEME) or not key:
-        raise RunError(f"{uri}: not of the form s3://BUCKET/KEY")
-    return bucket, key
-
-
-def _get(s3: "S3Client", bucket: str, key: str) -> bytes:
-    try:
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        raise RunError(
-            f"s3://{bucket}/{key}: {_reason(error)}; has the validator of this run ended well?"
-        ) from error
-
-
-def _reason(error: ClientError) -> str:
-    details: Mapping[str, Any] = error.response.get("Error", {})
-    return str(details.get("Message") or details.get("Code") or error)

@@ -126,12 +126,12 @@ def _report(options: argparse.Namespace, category: pa.Table, daily: pa.Table) ->
 
 
 def _read_ledger(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
-    from spark_jobs import pipeline_run
+    from spark_jobs import ledger_kpis
 
     with sessions.starting(choice.engine, input_bytes=0) as session:
-        ledger = pipeline_run.open_ledger(options.ledger, scratch)
+        ledger = ledger_kpis.open_ledger(options.ledger, scratch)
         snapshot = ledger.head() if options.as_of is None else ledger.at(options.as_of)
-        category, daily = pipeline_run.kpis_of(
+        category, daily = ledger_kpis.kpis_between(
             snapshot, session, scratch, options.start, options.end
         )
     screen = _report(options, category, daily)
@@ -143,17 +143,32 @@ def _read_ledger(options: argparse.Namespace, choice: sessions.Choice, scratch: 
 def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
     import boto3  # only the pipeline needs it: 0.1 s of every local run
 
+    from dashboard import publishing as dashboard
     from spark_jobs import pipeline_run
+    from spark_jobs.publish.tables import Tables, stored
+    from spark_jobs.run_store import RunStore
 
-    tables = pipeline_run.tables_from_env(os.environ)
-    store = pipeline_run.RunStore.open(options.manifest, boto3.client("s3"))
+    tables = Tables.from_env(os.environ)
+    store = RunStore.open(options.manifest, boto3.client("s3"))
     now = datetime.now(UTC)
     dynamodb = boto3.client("dynamodb")
     if options.dry_run:
         found = pipeline_run.preview_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
         report.show_differences(report.screen(), found)
-    else:
-        pipeline_run.transform_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
+        return
+    update = dashboard.DashboardUpdate()
+    run = pipeline_run.transform_run(
+        store, dynamodb, tables, choice, now=now, scratch=scratch, on_published=update.add
+    )
+    if not run.is_superseded:
+        kpis = dashboard.PublishedKpis(
+            dates=lambda: run.head.dates,
+            dates_since=run.ledger.dates_since,
+            days=lambda dates: stored(dates, dynamodb, tables),
+        )
+        with run.stages.stage("dashboard"):
+            dashboard.publish(update, run.report, now, kpis, store.s3, store.bucket)
+    pipeline_run.finish(store, run)
 
 
 def read_and_stage(

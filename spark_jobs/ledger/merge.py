@@ -25,7 +25,7 @@ from contract.keys import DatasetName
 from delivery import identity
 from delivery.datasets import DATASETS
 
-from .tables import SCHEMAS, Changes, DataFile, Snapshot, TableName
+from .tables import SCHEMAS, Changes, CommitSummary, DataFile, Snapshot, TableName
 
 _TABLE_OF: Final[Mapping[DatasetName, TableName]] = {
     "orders": "orders",
@@ -52,16 +52,11 @@ class Delivery:
 
     run_id: str
     files: Sequence[DeliveredFile]
-    rows: Mapping[DatasetName, Sequence[Path]]
+    rows: Mapping[str, Sequence[Path]]
 
 
 def merge(base: Snapshot, delivery: Delivery, scratch: Path) -> Changes:
-    """Decide what a delivery changes; ``scratch`` receives the rows to write.
-
-    The summary holds ``new_files``, ``duplicate_files`` (names whose bytes had landed before),
-    ``new_rows`` by dataset, ``readmitted_lines`` and ``held_lines``, and ``known_from``: runs that
-    brought the very same versions.
-    """
+    """Decide what a delivery changes; ``scratch`` receives the rows to write."""
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         _take_files(connection, base, delivery)
         _take_rows(connection, base, delivery)
@@ -239,22 +234,22 @@ def _written(
     return written
 
 
-def _summary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    return {
-        "new_files": _one(connection, "SELECT count(*) FROM delivered WHERE is_new"),
-        "duplicate_files": _all(
-            connection, "SELECT name FROM delivered WHERE is_duplicate ORDER BY name"
+def _summary(connection: duckdb.DuckDBPyConnection) -> CommitSummary:
+    return CommitSummary(
+        new_files=_one(connection, "SELECT count(*) FROM delivered WHERE is_new"),
+        duplicate_files=tuple(
+            _all(connection, "SELECT name FROM delivered WHERE is_duplicate ORDER BY name")
         ),
-        "known_from": _all(connection, _KNOWN_FROM),
-        "new_rows": {
+        known_from=tuple(_all(connection, _KNOWN_FROM)),
+        new_rows={
             dataset: _one(connection, f"SELECT count(*) FROM new_{table}")
             for dataset, table in _TABLE_OF.items()
         },
-        "readmitted_lines": _one(connection, _READMITTED),
-        "held_lines": _one(
+        readmitted_lines=_one(connection, _READMITTED),
+        held_lines=_one(
             connection, "SELECT count(*) FROM changed_order_lines WHERE order_date IS NULL"
         ),
-    }
+    )
 
 
 def _load(

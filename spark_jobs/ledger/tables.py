@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
@@ -40,6 +40,8 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from contract import typed_json
 
 from ..errors import LedgerConflictError, LedgerError
 
@@ -114,16 +116,30 @@ _PARALLEL: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """One version of the ledger: who made it, and which order dates it changed.
+class CommitSummary:
+    """What a delivery brought; all zero for a run that added nothing.
 
-    ``summary`` is what the run wants to say of it, kept for a retry that finds it committed.
+    ``duplicate_files`` are names whose bytes had landed before, ``known_from`` the runs that
+    brought the very same file versions, ``new_rows`` counts by dataset. ``readmitted_lines`` were
+    released because their parent arrived, ``held_lines`` are all that are pending after it.
     """
+
+    new_files: int = 0
+    duplicate_files: tuple[str, ...] = ()
+    known_from: tuple[str, ...] = ()
+    new_rows: Mapping[str, int] = field(default_factory=dict)
+    readmitted_lines: int = 0
+    held_lines: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One version of the ledger: the run that made it, and which order dates it changed."""
 
     version: int
     run_id: str
     dates: frozenset[date]
-    summary: Mapping[str, Any]
+    summary: CommitSummary
     tables: Mapping[TableName, int]
 
 
@@ -277,7 +293,7 @@ class Changes:
 
     rewritten: frozenset[date]
     dates: frozenset[date]
-    summary: Mapping[str, Any]
+    summary: CommitSummary
     tables: Mapping[TableName, Path]
 
 
@@ -413,7 +429,7 @@ class Ledger:
             "run_id": run_id,
             "committed_at": now,
             "dates": sorted(commit.dates),
-            "summary": json.dumps(commit.summary),
+            "summary": json.dumps(asdict(commit.summary)),
             **{f"{name}_version": version for name, version in versions.items()},
         }
         write_deltalake(
@@ -521,14 +537,14 @@ def _lacking(table: DeltaTable, name: TableName) -> list[pa.Field]:
     """
     schema = SCHEMAS[name]
     there = pa.schema(table.schema().to_arrow())
-    for field in there:
-        wanted = schema.field(field.name).type if field.name in schema.names else "no such column"
-        if wanted != field.type:
+    for column in there:
+        wanted = schema.field(column.name).type if column.name in schema.names else "no such column"
+        if wanted != column.type:
             raise LedgerError(
-                f"ledger table {name}: column {field.name} is {field.type} there and {wanted} here;"
-                ' run the version that wrote it, or start a run with {"rebuild": true}'
+                f"ledger table {name}: column {column.name} is {column.type} there and {wanted}"
+                ' here; run the version that wrote it, or start a run with {"rebuild": true}'
             )
-    return [field for field in schema if field.name not in there.names]
+    return [column for column in schema if column.name not in there.names]
 
 
 def _compact(table: DeltaTable) -> None:
@@ -575,7 +591,7 @@ def _read_commits(store: Store, table: DeltaTable) -> list[Commit]:
             version=row["version"],
             run_id=row["run_id"],
             dates=frozenset(row["dates"]),
-            summary=json.loads(row["summary"]),
+            summary=typed_json.from_json(CommitSummary, row["summary"]),
             tables={name: row[f"{name}_version"] for name in TABLES},
         )
         for row in sorted(rows, key=lambda row: row["version"])

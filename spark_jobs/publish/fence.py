@@ -1,12 +1,12 @@
 """Which version of which ledger DynamoDB shows: one item of PipelineRuns, the fence of all writers.
 
 A run raises ``publishing`` to its version before it writes the first KPI, and every transaction
-checks that nobody has raised it further since. So a run that was thought dead and wakes up after a
-newer one changes nothing: not even a date whose items the newer one has deleted, where a condition
-on the item itself would find nothing to compare with.
+checks that no other run has raised it further. So a run that was thought dead and continues after
+a newer one changes nothing: not even a date whose items the newer run has deleted, where a
+condition on the item itself would have nothing to compare with.
 
-``published`` follows once every date has been written and read back. The dates that the ledger
-changed after it are those that the next run must publish, whatever became of this one.
+``published`` follows once every date has been written and read back. The next run publishes the
+dates that the ledger changed after that version, however this run ends.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ _CURRENT: Final = "ledger = :ledger AND publishing <= :version"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The ledger's prefix in the bucket, the version being published and the last that was."""
+    """The ledger's prefix in the bucket, the version being published, and the last published."""
 
     ledger: str = FIRST_LEDGER
     publishing: int = 0
     published: int = 0
 
 
-class Publication:
+class Fence:
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
@@ -51,18 +51,17 @@ class Publication:
             published=int(item["published"]["N"]),
         )
 
-    def begin(self, ledger: str, version: int, *, fresh: bool = False) -> None:
-        """Keep everybody with an older version out from here on.
+    def acquire(self, ledger: str, version: int, *, is_new_ledger: bool = False) -> None:
+        """Stop all writers of an older version from writing.
 
-        ``fresh``: a ledger that was made anew takes the place of the one before it; nothing of it
-        is published yet.
+        A new ledger replaces the one before it; no version of it is published yet.
 
         Raises:
             SupersededError: a newer version is being published, or another ledger is in use.
         """
-        published = ":none" if fresh else "if_not_exists(published, :none)"
+        published = ":none" if is_new_ledger else "if_not_exists(published, :none)"
         allowed = f"attribute_not_exists(run_id) OR ({_CURRENT})"
-        if fresh:
+        if is_new_ledger:
             allowed += " OR publishing < :version"
         self._update(
             f"SET ledger = :ledger, publishing = :version, published = {published}",
@@ -72,8 +71,8 @@ class Publication:
             none=0,
         )
 
-    def still_ours(self, ledger: str, version: int) -> "ConditionCheckTypeDef":
-        """Return the action that lets a transaction fail once :meth:`begin` would."""
+    def condition(self, ledger: str, version: int) -> "ConditionCheckTypeDef":
+        """Return the check that makes a transaction fail where :meth:`acquire` would fail."""
         return {
             "TableName": self._table,
             "Key": _KEY,
@@ -84,8 +83,8 @@ class Publication:
             },
         }
 
-    def conclude(self, ledger: str, version: int) -> None:
-        """Say that every date of this version stands in DynamoDB.
+    def mark_published(self, ledger: str, version: int) -> None:
+        """Record that DynamoDB holds every date of this version.
 
         Raises:
             SupersededError: a newer version is being published.
@@ -108,6 +107,6 @@ class Publication:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException":
                 raise SupersededError(
-                    f"ledger version {version}: a newer version is published or about to be"
+                    f"ledger version {version}: a newer version is published or will be"
                 ) from error
             raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import pyarrow as pa
 import tenacity
@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from contract.kpi_columns import CATEGORIES, COMPUTED_AT, LEDGER_VERSION, RUN_ID, STAMP
 
-from ..errors import PublishError
+from ..errors import PublishError, SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,9 +39,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
+    """The names of the DynamoDB tables."""
+
     category_kpis: str
     order_kpis: str
     runs: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Raise SettingsError when a table's name is not set."""
+        for name in ("CATEGORY_KPIS_TABLE", "ORDER_KPIS_TABLE", "RUNS_TABLE"):
+            if not environ.get(name):
+                raise SettingsError(
+                    f"{name} is not set: the task definition names the table to write"
+                )
+        return cls(
+            category_kpis=environ["CATEGORY_KPIS_TABLE"],
+            order_kpis=environ["ORDER_KPIS_TABLE"],
+            runs=environ["RUNS_TABLE"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -14,17 +14,43 @@ from contract.keys import DASHBOARD_KPIS as FIGURES
 from contract.keys import DASHBOARD_PAGE as PAGE
 from contract.keys import DATA_DOCS_RUNS as RUNS
 from contract.keys import RunKeys
+from contract.published import PublishedReport
 from contract.verdict import Verdict
 from dashboard.figures import DayFigures, Figures
 from dashboard.publishing import DashboardUpdate, PublishedKpis, publish
 from spark_jobs.publish import tables as tables
-from spark_jobs.publish.fence import Publication
+from spark_jobs.publish.fence import Fence
 from spark_jobs.publish.tables import Day, Tables
-from tests.dashboard.days import some_days, stamp, stamped
+from tests.dashboard.days import NOW, some_days, stamp, stamped
 from tests.dashboard.test_figures import verdict
 
 LEDGER = "ledger/main"
 TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs", runs="PipelineRuns")
+
+
+def report(version: int, **changes: Any) -> PublishedReport:
+    """Return the report of a run that publishes this version after the version before it."""
+    made = PublishedReport(
+        run_id=f"run-{version}",
+        task="process",
+        engine="sail",
+        ledger=LEDGER,
+        ledger_version=version,
+        previous_version=version - 1,
+        dates=(),
+        items=0,
+        deleted=0,
+        superseded=(),
+        new_files=0,
+        duplicate_files=(),
+        known_from=(),
+        new_rows={},
+        readmitted_lines=0,
+        held_lines=0,
+        bytes=0,
+        seconds={},
+    )
+    return replace(made, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +93,19 @@ class Shop:
         self.changed[version] = list(days)
         if options.pop("in_tables", False):
             self.to_tables(version, days)
-        update = DashboardUpdate(
-            **stamp(version).attributes(),
-            task=options.pop("task", "process"),
-            ledger=options.pop("ledger", LEDGER),
-            previous_version=version - 1 if previous is None else previous,
-            fresh=options.pop("fresh", False),
-        )
+        s3 = options.pop("s3", self.s3)
+        if previous is not None:
+            options["previous_version"] = previous
+        update = DashboardUpdate()
         update.add(days)
-        publish(update, self.published_kpis(), options.pop("s3", self.s3), "shop")
+        publish(update, report(version, **options), NOW, self.published_kpis(), s3, "shop")
 
     def to_tables(self, version: int, days: Sequence[Day]) -> None:
         self.changed[version] = list(days)
-        publication = Publication(self.dynamodb, TABLES.runs)
-        publication.begin(LEDGER, version)
-        fence = publication.still_ours(LEDGER, version)
-        tables.publish(stamped(days, version), self.dynamodb, TABLES, stamp(version), fence)
+        fence = Fence(self.dynamodb, TABLES.runs)
+        fence.acquire(LEDGER, version)
+        condition = fence.condition(LEDGER, version)
+        tables.publish(stamped(days, version), self.dynamodb, TABLES, stamp(version), condition)
 
     def published_kpis(self) -> PublishedKpis:
         def dates(after: int = 0) -> set[date]:
@@ -168,7 +191,7 @@ def test_the_first_run_makes_page_and_figures_of_its_items(
     with caplog.at_level("INFO", logger="dashboard"):
         shop.run(1, days)
     record = logged(caplog)
-    assert (record.levelname, record.getMessage()) == ("INFO", "dashboard written")
+    assert (record.levelname, record.getMessage()) == ("INFO", "dashboard updated")
     assert (record.page, record.dates) == ("s3://shop/dashboard/index.html", 14)
     figures = shop.figures()
     assert figures.days == of(days)
@@ -230,7 +253,7 @@ def test_figures_that_are_gone_or_damaged_are_computed_from_the_tables(
 def test_a_rebuild_leaves_only_its_own_dates(shop: Shop) -> None:
     days = some_days(14, 3)
     shop.run(1, days)
-    shop.run(2, days[:5], ledger="ledger/run-2", fresh=True, task="rebuild")
+    shop.run(2, days[:5], ledger="ledger/run-2", task="rebuild")
     figures = shop.figures()
     assert figures.days == of(days[:5])
     assert figures.ledger == "ledger/run-2"
@@ -259,7 +282,7 @@ def test_a_run_of_an_older_version_leaves_the_page_alone(
         caplog.clear()
         shop.run(1, some_days(3, 1), delivered=False)
     record = logged(caplog)
-    assert record.getMessage() == "dashboard not written: it shows a newer ledger version"
+    assert record.getMessage() == "dashboard not updated: it shows a newer ledger version"
     assert record.ledger_version == 2
     assert shop.page()["ETag"] == before
     assert shop.figures().days == of(days)
@@ -309,14 +332,11 @@ def test_a_page_that_cannot_be_written_is_a_warning_and_no_error(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop.s3.delete_bucket(Bucket="shop")
-    update = DashboardUpdate(
-        **stamp(1).attributes(), task="process", ledger=LEDGER, previous_version=0, fresh=False
-    )
-    publish(update, shop.published_kpis(), shop.s3, "shop")
+    publish(DashboardUpdate(), report(1), NOW, shop.published_kpis(), shop.s3, "shop")
     shop.s3.create_bucket(
         Bucket="shop", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"}
     )
     record = logged(caplog)
     assert record.levelname == "WARNING"
-    assert record.getMessage().startswith("dashboard not written; the next run writes it")
+    assert record.getMessage().startswith("dashboard not updated; the next run writes it")
     assert record.error.startswith("NoSuchBucket: ")

@@ -99,7 +99,7 @@ def test_a_task_runs_as_its_image_is_made_to_run(task: str) -> None:
 
 
 def test_the_containers_get_the_variables_that_their_code_insists_on() -> None:
-    code = (template.PROJECT_ROOT / "spark_jobs/pipeline_run.py").read_text(encoding="utf-8")
+    code = (template.PROJECT_ROOT / "spark_jobs/publish/tables.py").read_text(encoding="utf-8")
     needed = set(re.findall(r'"([A-Z_]+_TABLE)"', code))
     assert needed
     assert needed <= environment("TransformerTask")

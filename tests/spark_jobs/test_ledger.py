@@ -65,7 +65,7 @@ class Deliveries:
 
 
 def held_and_readmitted(changes: Changes) -> tuple[int, int]:
-    return changes.summary["held_lines"], changes.summary["readmitted_lines"]
+    return changes.summary.held_lines, changes.summary.readmitted_lines
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_lines_wait_for_their_order_and_their_product_in_any_later_delivery(
     deliveries: Deliveries,
 ):
     changes = deliveries.deliver(version("order_items_1.csv", [line("1"), line("1", "p2")]))
-    assert (changes.summary["held_lines"], changes.dates) == (2, frozenset())
+    assert (changes.summary.held_lines, changes.dates) == (2, frozenset())
     changes = deliveries.deliver(version("orders_1.csv", [order("1")], hours=1))
     assert held_and_readmitted(changes) == (2, 0)
     assert deliveries.equal_the_oracle()
@@ -124,7 +124,7 @@ def test_the_same_bytes_count_as_of_their_first_landing_even_if_that_is_processe
     deliveries.deliver(version("orders_2.csv", returned, hours=2))
     assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 0
     changes = deliveries.deliver(version("orders_1.csv", delivered, hours=1))
-    assert changes.summary["duplicate_files"] == ["orders_1.csv"]
+    assert changes.summary.duplicate_files == ("orders_1.csv",)
     assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 1
     assert deliveries.equal_the_oracle()
 
@@ -253,7 +253,7 @@ def test_a_line_that_waits_replaces_what_the_version_before_it_gave(deliveries: 
         version("order_items_1.csv", [line("1", quantity=5)]),
     )
     changes = deliveries.deliver(version("order_items_1.csv", [line("1", "p2")], hours=1))
-    assert (changes.summary["held_lines"], changes.dates) == (1, {date(2026, 2, 1)})
+    assert (changes.summary.held_lines, changes.dates) == (1, {date(2026, 2, 1)})
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 0
     deliveries.deliver(version("products.csv", PRODUCTS[1:], hours=2))
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 1
@@ -274,8 +274,8 @@ def test_the_same_bytes_under_another_name_and_time_are_a_duplicate_and_change_n
         version("orders_3.csv", rows, hours=2),
         version("order_items_1.csv", [line("1"), line("1")], hours=2),
     )
-    assert changes.summary["duplicate_files"] == ["order_items_1.csv", "orders_3.csv"]
-    assert (changes.summary["new_files"], changes.dates) == (0, frozenset())
+    assert changes.summary.duplicate_files == ("order_items_1.csv", "orders_3.csv")
+    assert (changes.summary.new_files, changes.dates) == (0, frozenset())
     [day] = kpis(deliveries.ledger.head()).daily
     assert (day["returned_orders"], day["total_items_sold"]) == (1, 2)
     assert deliveries.equal_the_oracle()
@@ -287,6 +287,6 @@ def test_the_same_bytes_twice_in_one_moment_under_one_name_count_once(deliveries
     changes = deliveries.deliver(
         version("products.csv", PRODUCTS), version("orders_1.csv", [order("1")]), twice, twice
     )
-    assert changes.summary["new_files"] == 3
-    assert changes.summary["new_rows"]["order_items"] == 1
+    assert changes.summary.new_files == 3
+    assert changes.summary.new_rows["order_items"] == 1
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 1

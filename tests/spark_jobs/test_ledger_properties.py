@@ -113,7 +113,7 @@ class Shop(RuleBasedStateMachine):
     @rule(batch=BATCHES)
     def replay(self, batch: set[int]) -> None:
         changes = self._commit([self.taken[i % len(self.taken)] for i in sorted(batch)])
-        assert (changes.summary["new_files"], changes.dates) == (0, frozenset())
+        assert (changes.summary.new_files, changes.dates) == (0, frozenset())
 
     @precondition(lambda self: self.waiting)
     @rule(batch=BATCHES, write=st.integers(0, 11))

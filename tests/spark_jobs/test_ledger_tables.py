@@ -17,7 +17,15 @@ from botocore.exceptions import EndpointConnectionError
 import spark_jobs.ledger.tables
 from spark_jobs.errors import LedgerConflictError, LedgerError
 from spark_jobs.ledger.merge import _load, merge
-from spark_jobs.ledger.tables import SCHEMAS, TABLES, Bucket, Changes, Ledger, Snapshot
+from spark_jobs.ledger.tables import (
+    SCHEMAS,
+    TABLES,
+    Bucket,
+    Changes,
+    CommitSummary,
+    Ledger,
+    Snapshot,
+)
 from tests import oracle
 
 from .ledgers import NOON, Died, before_write, deliver, delivery, die, kpis
@@ -116,7 +124,7 @@ def test_a_table_gains_a_column_and_older_rows_have_none_there(
         changes = Changes(
             rewritten=frozenset(),
             dates=frozenset(),
-            summary={},
+            summary=CommitSummary(),
             tables={"products": tmp_path / "old.parquet"},
         )
         ledger.commit(ledger.head(), changes, run_id="older", now=NOON)

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from spark_jobs.errors import PublishError, SupersededError
 from spark_jobs.publish import tables
-from spark_jobs.publish.fence import Publication, State
+from spark_jobs.publish.fence import Fence, State
 from spark_jobs.publish.tables import Difference, Stamp, Tables
 
 TABLES = Tables(category_kpis="CategoryKPIs", order_kpis="OrderKPIs", runs="PipelineRuns")
@@ -85,15 +85,15 @@ def days(version: int, *categories: str, revenue: str = "12.30", day: date = DAY
 
 def publish_version(days, dynamodb, version: int) -> tables.Published:
     """Publish as the run of that version does, its fence raised before."""
-    publication = Publication(dynamodb, TABLES.runs)
-    publication.begin(LEDGER, version)
+    fence = Fence(dynamodb, TABLES.runs)
+    fence.acquire(LEDGER, version)
     return publish_late(days, dynamodb, version)
 
 
 def publish_late(days, dynamodb, version: int) -> tables.Published:
     """Publish as a run does that has raised its fence some time ago."""
-    fence = Publication(dynamodb, TABLES.runs).still_ours(LEDGER, version)
-    return tables.publish(days, dynamodb, TABLES, stamp(version), fence)
+    condition = Fence(dynamodb, TABLES.runs).condition(LEDGER, version)
+    return tables.publish(days, dynamodb, TABLES, stamp(version), condition)
 
 
 def scan(dynamodb, table: str) -> list[dict]:
@@ -200,25 +200,25 @@ def test_a_date_without_orders_is_deleted_and_an_older_version_does_not_bring_it
     assert scan(dynamodb, "OrderKPIs") == scan(dynamodb, "CategoryKPIs") == []
 
 
-def test_a_run_of_an_older_version_cannot_begin_once_a_newer_one_has(dynamodb):
-    publication = Publication(dynamodb, TABLES.runs)
-    publication.begin(LEDGER, 2)
+def test_a_run_of_an_older_version_cannot_start_once_a_newer_one_has(dynamodb):
+    fence = Fence(dynamodb, TABLES.runs)
+    fence.acquire(LEDGER, 2)
     with pytest.raises(SupersededError, match="version 1"):
-        publication.begin(LEDGER, 1)
+        fence.acquire(LEDGER, 1)
     with pytest.raises(SupersededError):
-        publication.conclude(LEDGER, 1)
-    publication.conclude(LEDGER, 2)
-    assert publication.read() == State(ledger=LEDGER, publishing=2, published=2)
+        fence.mark_published(LEDGER, 1)
+    fence.mark_published(LEDGER, 2)
+    assert fence.read() == State(ledger=LEDGER, publishing=2, published=2)
 
 
 def test_a_fresh_ledger_takes_over_and_keeps_the_old_one_out(dynamodb):
-    publication = Publication(dynamodb, TABLES.runs)
-    publication.begin(LEDGER, 2)
-    publication.conclude(LEDGER, 2)
-    publication.begin("ledger/fresh", 3, fresh=True)
-    assert publication.read() == State(ledger="ledger/fresh", publishing=3, published=0)
+    fence = Fence(dynamodb, TABLES.runs)
+    fence.acquire(LEDGER, 2)
+    fence.mark_published(LEDGER, 2)
+    fence.acquire("ledger/fresh", 3, is_new_ledger=True)
+    assert fence.read() == State(ledger="ledger/fresh", publishing=3, published=0)
     with pytest.raises(SupersededError):
-        publication.begin(LEDGER, 3)
+        fence.acquire(LEDGER, 3)
     assert publish_late(days(3, "Books"), dynamodb, 3).superseded == ["2025-03-01"]
 
 

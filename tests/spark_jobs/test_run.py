@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from contract.keys import RunKeys
+from contract.keys import DATA_DOCS_RUNS, RunKeys
 from contract.manifest import FileVersion
 from spark_jobs import transform as cli
 from spark_jobs.engine import jvm
@@ -123,6 +123,27 @@ def test_a_run_says_what_it_took_in_and_what_it_published(
         "2026-02-02",
         "2026-02-04",
     ]
+
+
+def test_a_dashboard_that_cannot_be_written_is_a_warning_and_the_run_succeeds(
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    uri = shop.land(first_delivery(tmp_path), "run-1")
+    validated(uri, shop.environment)
+    shop.s3.put_object(Bucket=shop.name, Key=DATA_DOCS_RUNS, Body=b'{"runs": [')
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    assert cli.main(["--manifest", uri, "--engine", "sail"]) == 0
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    [warning] = [line for line in lines if line["level"] == "WARNING"]
+    assert warning["message"].startswith("dashboard not updated; the next run writes it")
+    assert warning["run_id"] == "run-1"
+    assert warning["error"].startswith("JSONDecodeError: ")
+    assert shop.published("run-1")["items"] == len([i for t in shop.items().values() for i in t])
 
 
 def processed(shop: Shop, *runs: str) -> tuple[FileVersion, ...]:
