@@ -12,8 +12,10 @@ from delivery.container_log import Stages
 
 from .compute import Kpis, compute, stage
 from .errors import LedgerError
+from .ledger.ledger import Changes, Ledger
 from .ledger.merge import read
-from .ledger.tables import Bucket, Changes, Ledger, Snapshot
+from .ledger.snapshot import Snapshot
+from .ledger.storage import Bucket
 from .run_store import SCHEME, split_uri
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ from delivery.container_log import Stages
 from .compute import Kpis
 from .engine import sessions
 from .errors import LedgerConflictError, PublishError, SupersededError
+from .ledger.ledger import Ledger
 from .ledger.merge import merge
-from .ledger.tables import CommitSummary, Ledger, Snapshot
+from .ledger.snapshot import CommitSummary, Snapshot
 from .ledger_kpis import kpis_by_part
 from .publish.fence import Fence, State
 from .publish.tables import Day, Difference, Stamp, Tables, differences, publish, to_days

@@ -13,8 +13,9 @@ from contract.typed_json import DocumentError
 from contract.verdict import FileVerdict, Verdict
 
 from .errors import RunError
+from .ledger.ledger import Ledger
 from .ledger.merge import DeliveredFile, Delivery
-from .ledger.tables import Bucket, Ledger
+from .ledger.storage import Bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,8 +46,8 @@ class RunStore:
         return cls(s3=s3, bucket=bucket, manifest=manifest)
 
     def ledger(self, prefix: str, scratch: Path, *, first_version: int = 1) -> Ledger:
-        store = Bucket(self.s3, self.bucket, prefix, scratch)
-        return Ledger(store, first_version=first_version)
+        storage = Bucket(self.s3, self.bucket, prefix, scratch)
+        return Ledger(storage, first_version=first_version)
 
     def delivery(self, folder: Path) -> Delivery:
         """Fetch the accepted rows and the lines held back, with the files that they are from.

@@ -25,7 +25,10 @@ from contract.keys import DatasetName
 from delivery import identity
 from delivery.datasets import DATASETS
 
-from .tables import SCHEMAS, Changes, CommitSummary, DataFile, Snapshot, TableName
+from .delta_tables import DataFile
+from .ledger import Changes
+from .snapshot import CommitSummary, Snapshot
+from .tables import SCHEMAS, TableName
 
 _TABLE_OF: Final[Mapping[DatasetName, TableName]] = {
     "orders": "orders",

@@ -15,9 +15,10 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.table import TableAlterer, TableOptimizer
 
-import spark_jobs.ledger.tables
+import spark_jobs.ledger.delta_tables
+from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge, read
-from spark_jobs.ledger.tables import Changes, Ledger, Snapshot
+from spark_jobs.ledger.snapshot import Snapshot
 from tests import oracle
 from tests.oracle import Row, Version
 
@@ -178,7 +179,7 @@ def before_write(number: int, act: Callable[[], object]) -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
-            (spark_jobs.ledger.tables, "write_deltalake"),
+            (spark_jobs.ledger.delta_tables, "write_deltalake"),
             (DeltaTable, "create"),
             (DeltaTable, "restore"),
             (TableOptimizer, "compact"),

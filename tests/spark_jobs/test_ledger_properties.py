@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.merge import merge
-from spark_jobs.ledger.tables import Changes, Ledger, Snapshot
+from spark_jobs.ledger.snapshot import Snapshot
 from tests import oracle
 from tests.conftest import IN_CI
 from tests.oracle import Row, Version

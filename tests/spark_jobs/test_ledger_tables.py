@@ -14,18 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-import spark_jobs.ledger.tables
+import spark_jobs.ledger.delta_tables
 from spark_jobs.errors import LedgerConflictError, LedgerError
+from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.merge import _load, merge
-from spark_jobs.ledger.tables import (
-    SCHEMAS,
-    TABLES,
-    Bucket,
-    Changes,
-    CommitSummary,
-    Ledger,
-    Snapshot,
-)
+from spark_jobs.ledger.snapshot import CommitSummary, Snapshot
+from spark_jobs.ledger.storage import Bucket
+from spark_jobs.ledger.tables import SCHEMAS, TABLES
 from tests import oracle
 
 from .ledgers import NOON, Died, before_write, deliver, delivery, die, kpis
@@ -42,8 +37,8 @@ NO_TIME = timedelta(0)
 @pytest.fixture
 def always_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are compacted, checkpointed and tidied at every version, and nothing is kept."""
-    monkeypatch.setattr(spark_jobs.ledger.tables, "_COMPACT_AT", 1)
-    monkeypatch.setattr(spark_jobs.ledger.tables, "RETENTION", NO_TIME)
+    monkeypatch.setattr(spark_jobs.ledger.delta_tables, "_COMPACT_AT", 1)
+    monkeypatch.setattr(spark_jobs.ledger.delta_tables, "RETENTION", NO_TIME)
 
 
 def parquet(folder: Path) -> set[Path]:
@@ -92,7 +87,7 @@ def test_what_no_kept_version_needs_is_deleted_and_the_head_stays(tmp_path: Path
     commits = {path for path in parquet(tmp_path / "ledger") if "commits" in path.parts}
     assert parquet(tmp_path / "ledger") - commits == present(head)
     assert len(commits) == 2
-    with pytest.raises(LedgerError, match=r"ledger version 1: .* is not there any more"):
+    with pytest.raises(LedgerError, match=r"ledger version 1: .* has been deleted"):
         kpis(ledger.at(1))
 
 
@@ -250,5 +245,5 @@ def test_a_ledger_in_s3_is_tidied(s3: "S3Client", tmp_path: Path):
     assert ledger.tidy(retention=NO_TIME) > 0
     reader = in_bucket(s3, "tidied", tmp_path / "reader")
     assert kpis(reader.head()) == oracle.from_versions([*FIRST, *SECOND])
-    with pytest.raises(LedgerError, match=r"ledger version 1: .* is not there any more"):
+    with pytest.raises(LedgerError, match=r"ledger version 1: .* has been deleted"):
         kpis(reader.at(1))

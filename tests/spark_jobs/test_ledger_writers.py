@@ -12,10 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import spark_jobs.ledger.tables
+import spark_jobs.ledger.delta_tables
 from spark_jobs.errors import LedgerConflictError
+from spark_jobs.ledger.ledger import Ledger
 from spark_jobs.ledger.merge import merge
-from spark_jobs.ledger.tables import TABLES, Ledger, Snapshot
+from spark_jobs.ledger.snapshot import Snapshot
+from spark_jobs.ledger.tables import TABLES
 from tests import oracle
 from tests.oracle import Version
 
@@ -165,7 +167,7 @@ def test_of_two_runs_one_must_merge_again_wherever_the_other_comes_in_between(
 def test_of_two_runs_one_must_merge_again_where_tables_are_compacted_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(spark_jobs.ledger.tables, "_COMPACT_AT", 2)
+    monkeypatch.setattr(spark_jobs.ledger.delta_tables, "_COMPACT_AT", 2)
     places = Places(tmp_path)
     places.hold(FIRST)
     places.hold([version("products.csv", PRODUCTS, hours=0.5)])
@@ -207,7 +209,7 @@ def test_runs_that_write_at_once_are_all_there_after_as_many_attempts_as_it_take
         ]
         for n, day in enumerate(days, start=3)
     ]
-    folder = Path(ledger._store.uri(""))
+    folder = Path(ledger._storage.uri(""))
     # Processes, as runs are: in threads of one, delta-rs may wait for a lock that it holds itself.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
