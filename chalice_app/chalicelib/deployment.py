@@ -11,7 +11,7 @@ from .aws.landing_folder import Incoming
 from .aws.processed_folder import Processed
 from .aws.run_lock import RunLock
 from .aws.run_table import RunTable
-from .runs.recorder import Bookkeeping
+from .runs.recorder import RunRecorder
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Deployment:
     processed: Processed
     executions: Executions
     lock: RunLock
-    books: Bookkeeping
+    recorder: RunRecorder
 
     @classmethod
     def connect(
@@ -43,7 +43,6 @@ class Deployment:
     ) -> Self:
         documents = Documents(s3, settings.bucket)
         executions = Executions(sfn, settings)
-        records = RunTable(dynamodb, settings.runs_table)
         return cls(
             settings=settings,
             clock=clock,
@@ -52,5 +51,11 @@ class Deployment:
             processed=Processed(s3, settings.bucket, documents),
             executions=executions,
             lock=RunLock(s3, executions, settings),
-            books=Bookkeeping(records, documents, executions, settings, clock),
+            recorder=RunRecorder(
+                table=RunTable(dynamodb, settings.runs_table),
+                documents=documents,
+                executions=executions,
+                settings=settings,
+                clock=clock,
+            ),
         )

@@ -2,9 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import boto3
 import pytest
@@ -19,8 +19,11 @@ from chalice_app.chalicelib.trigger.run_request import Request
 from chalice_app.chalicelib.trigger.start_batch import Trigger
 from contract.keys import RunKeys
 from contract.manifest import Manifest
+from contract.published import PublishedReport
+from contract.verdict import FileStatus, Verdict
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_runs_table
+from tests import documents
 
 _numbers = itertools.count(1)
 
@@ -123,39 +126,30 @@ class Pipeline:
         body = self.s3.get_object(Bucket=self.settings.bucket, Key=self.settings.lock_key)["Body"]
         return json.loads(body.read())["run_id"]
 
+    def put(self, key: str, document: Verdict | PublishedReport) -> None:
+        self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=document.to_json().encode())
+
     def write_verdict(
-        self, run_id: str, *, totals: dict[str, int] | None = None, **status_of: str
+        self, run_id: str, *, reasons: Mapping[str, int] | None = None, **status_of: FileStatus
     ) -> None:
+        """Accept the run's files, or give them the status of their name without suffix.
+
+        ``reasons`` are those of the bad rows of its first file.
+        """
         files = [
-            {
-                "key": file.key,
-                "name": file.name,
-                "dataset": file.dataset,
-                "status": status_of.get(file.name.removesuffix(".csv"), "accepted"),
-                "rows": 3,
-                "reason": None,
-                "detail": None,
-            }
-            for file in self.manifest(run_id).files
+            documents.file_verdict(
+                file.name,
+                status_of.get(file.name.removesuffix(".csv"), "accepted"),
+                key=file.key,
+                reasons=reasons if number == 0 else None,
+            )
+            for number, file in enumerate(self.manifest(run_id).files)
         ]
-        for file in files:
-            file["reason"] = "too_many_bad_rows" if file["status"] == "rejected" else None
-        rejected = all(file["status"] == "rejected" for file in files)
-        verdict = {
-            "run_id": run_id,
-            "outcome": "all_rejected" if rejected else "accepted",
-            "totals": {
-                "files": len(files),
-                "rejected_files": sum(file["status"] == "rejected" for file in files),
-                **(totals or {}),
-            },
-            "files": files,
-        }
-        self.s3.put_object(
-            Bucket=self.settings.bucket,
-            Key=RunKeys(run_id).verdict,
-            Body=json.dumps(verdict).encode(),
-        )
+        self.put(RunKeys(run_id).verdict, documents.verdict(*files, run_id=run_id))
+
+    def write_published(self, run_id: str, *dates: date) -> None:
+        report = documents.published(dates, run_id=run_id)
+        self.put(RunKeys(run_id).published, report)
 
     def die(self, run_id: str) -> None:
         self.sfn.stop_execution(executionArn=self.settings.execution_arn(run_id))

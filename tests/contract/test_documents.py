@@ -16,6 +16,7 @@ from contract.notice import Notice
 from contract.published import PublishedReport
 from contract.typed_json import DocumentError
 from contract.verdict import DataWarning, FileVerdict, Totals, Verdict
+from tests import documents
 
 RECORDS = {
     "manifest": Manifest,
@@ -169,3 +170,28 @@ def test_a_verdict_names_its_rejected_files() -> None:
         data_docs=None,
     )
     assert [found.name for found in verdict.rejected] == ["rejected"]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("verdict", documents.verdict(documents.file_verdict("orders.csv"))),
+        (
+            "verdict",
+            documents.verdict(
+                documents.file_verdict("orders.csv", "rejected"),
+                documents.file_verdict("order_items.csv", reasons={"unknown_order": 2, "bad": 3}),
+                documents.file_verdict("order_items_2.csv", "duplicate"),
+            ),
+        ),
+        ("published", documents.published([date(2025, 3, 1)])),
+    ],
+)
+def test_the_documents_that_other_tests_use_are_complete_and_add_up(
+    name: str, document: Any
+) -> None:
+    written = json.loads(document.to_json())
+    jsonschema.validate(written, json.loads((FOLDER / f"{name}.json").read_text()))
+    for file in written.get("files", ()):
+        counts = (file["accepted_rows"], file["quarantined_rows"], file["held_rows"])
+        assert sum(counts) == file["rows"]

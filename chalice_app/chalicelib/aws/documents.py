@@ -1,4 +1,4 @@
-"""The JSON documents of the bucket: manifests, verdicts, notes. Each is one object."""
+"""The JSON documents of the bucket. Each is one object."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,9 @@ from botocore.exceptions import ClientError
 
 from contract.keys import RunKeys
 from contract.manifest import Manifest
+from contract.notice import Notice
+from contract.published import PublishedReport
+from contract.verdict import Verdict
 
 from .executions import LOST_THE_RACE, error_code
 
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 
 
 class Documents:
+    """Readers return None for a document that does not exist.
+
+    They raise contract.typed_json.DocumentError for one that is not of its type.
+    """
+
     def __init__(self, s3: "S3Client", bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
@@ -23,25 +31,40 @@ class Documents:
         return self._manifest(RunKeys(run_id).manifest)
 
     def kept_manifest(self, run_id: str) -> Manifest | None:
-        """Return what stands beside the run's processed files, or else its manifest."""
+        """Return the copy beside the run's processed files, or else the run's own manifest."""
         return self._manifest(RunKeys(run_id).kept_manifest) or self.manifest(run_id)
 
     def keep_manifest(self, manifest: Manifest) -> None:
-        """Put a copy beside the processed files: it says when each of them had landed."""
+        """Put a copy beside the processed files: it has the time at which each of them landed."""
         self._write(RunKeys(manifest.run_id).kept_manifest, manifest.to_json(), only_new=True)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
-        """Write a run's manifest once; return the one that stands there.
+        """Write a run's manifest unless it exists; return the one that is there.
 
-        A manifest that exists already is another starter's for the same versions, because
-        they make the run's name. It may be in use, so it stays as it is.
+        A manifest that exists already was written for the same versions, because the run's id is
+        made of them. It may be in use, so it stays as it is.
         """
         if self._write(RunKeys(manifest.run_id).manifest, manifest.to_json(), only_new=True):
             return manifest
         return self.manifest(manifest.run_id) or manifest
 
+    def verdict(self, run_id: str) -> Verdict | None:
+        body = self._read(RunKeys(run_id).verdict)
+        return None if body is None else Verdict.from_json(body)
+
+    def published(self, run_id: str) -> PublishedReport | None:
+        body = self._read(RunKeys(run_id).published)
+        return None if body is None else PublishedReport.from_json(body)
+
+    def notice(self, run_id: str) -> Notice | None:
+        body = self._read(RunKeys(run_id).notice)
+        return None if body is None else Notice.from_json(body)
+
+    def write_notice(self, run_id: str, notice: Notice) -> None:
+        self._write(RunKeys(run_id).notice, notice.to_json(), only_new=False)
+
     def read(self, key: str) -> Any:
-        """Return what the document holds, numbers with a point as floats; None without one.
+        """Return what a small document holds that has no record in contract/.
 
         Raises ValueError when it is not JSON.
         """

@@ -48,7 +48,7 @@ class Claim:
             manifest = self._claim(request, over=over)
         if manifest is None:
             return _not_yet(request, Counts.of(self._at.incoming.list().files))
-        self._at.books.claimed(manifest, request.started_at)
+        self._at.recorder.record_claim(manifest, request.started_at)
         return {
             **execution_input(manifest),
             "bytes": sum(file.size for file in manifest.files),

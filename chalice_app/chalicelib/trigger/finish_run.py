@@ -52,13 +52,13 @@ class Settlement:
         # A recompute has read no files, so nobody has judged any.
         moved = 0 if manifest.task == "recompute" else self._take_in(manifest)
         released = self._release(run_id)
-        self._at.books.ending(run_id, "SUCCEEDED")
+        self._at.recorder.record_end(run_id, "SUCCEEDED")
         return {"files_moved": moved, "released": released}
 
     def release(self, run_id: str, cause: str | None = None) -> dict[str, Any]:
         """Give the lock back if it is still this run's; the run has failed, for that cause."""
         released = self._release(run_id)
-        self._at.books.ending(run_id, "FAILED", cause)
+        self._at.recorder.record_end(run_id, "FAILED", cause)
         return {"released": released}
 
     def _release(self, run_id: str) -> bool:

@@ -190,13 +190,13 @@ class Trigger:
         """
         released = self._at.lock.release(run_id)
         log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
-        self._at.books.ended(run_id)
+        self._at.recorder.record_ended_execution(run_id)
         return self.check() if status == "SUCCEEDED" else None
 
     def tick(self) -> Decision:
         """Repair what events may have missed: a stale lock, a late batch, a run's end."""
         self._at.lock.free_if_stale(self._at.clock())
-        self._at.books.catch_up()
+        self._at.recorder.complete_records()
         return self.check()
 
     def _look(self, *, holder: bool) -> Decision:

@@ -1,37 +1,20 @@
 """A run's record: when it is written, what it says, what it survives."""
 
-import json
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from chalice_app.chalicelib.runs import metrics, records
+from chalice_app.chalicelib.runs import metrics
+from chalice_app.chalicelib.runs.outcome import RunOutcome
+from chalice_app.chalicelib.runs.records import record
 from chalice_app.chalicelib.runs.timeline import Attempt, Timeline
 from contract.keys import RunKeys
+from tests.documents import published
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PUBLISHED = {
-    "task": "process",
-    "engine": "sail",
-    "ledger": "ledger/1",
-    "ledger_version": 8,
-    "previous_version": 7,
-    "dates": ["2025-03-01", "2025-03-02"],
-    "items": 12,
-    "deleted": 1,
-    "new_rows": {"orders": 5, "order_items": 9, "products": 0},
-    "seconds": {"read": 0.25, "commit": 1.5, "compute": 3, "publish": 0.125},
-}
-
-
-def publish(pipeline, run_id: str) -> None:
-    pipeline.s3.put_object(
-        Bucket=pipeline.settings.bucket,
-        Key=RunKeys(run_id).published,
-        Body=json.dumps({"run_id": run_id, **PUBLISHED}).encode(),
-    )
+MARCH = (date(2025, 3, 1), date(2025, 3, 2))
 
 
 def claimed(pipeline) -> str:
@@ -43,13 +26,13 @@ def claimed(pipeline) -> str:
 
 def test_a_run_is_running_in_its_record_as_soon_as_it_has_its_files(pipeline) -> None:
     run_id = claimed(pipeline)
-    record = pipeline.records.get(run_id)
-    started = datetime.fromisoformat(record["started_at"])
-    assert record == {
+    found = pipeline.records.get(run_id)
+    started = datetime.fromisoformat(found["started_at"])
+    assert found == {
         "run_id": run_id,
         "month": f"{started:%Y-%m}",
         "state": "RUNNING",
-        "started_at": record["started_at"],
+        "started_at": found["started_at"],
         "replay": "aws stepfunctions start-execution --state-machine-arn "
         f"{pipeline.settings.state_machine_arn} --input "
         f'\'{{"replay_of":"{run_id}","forced":true}}\'',
@@ -63,89 +46,81 @@ def test_a_run_is_running_in_its_record_as_soon_as_it_has_its_files(pipeline) ->
 def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.write_verdict(
-        run_id,
-        totals={"accepted_rows": 40, "quarantined_rows": 2, "held_rows": 1},
-        orders_3="rejected",
+        run_id, reasons={"unknown_product": 1, "bad_quantity": 2}, orders_3="rejected"
     )
-    publish(pipeline, run_id)
+    pipeline.write_published(run_id, *MARCH)
     pipeline.settlement.finish(run_id)
-    record = pipeline.records.get(run_id)
-    assert record["state"] == "SUCCEEDED"
-    assert record["ended_at"] >= record["started_at"]
-    assert record["rows"] == {"accepted": 40, "quarantined": 2, "held": 1}
-    assert record["rejected_files"] == [{"name": "orders_3.csv", "reason": "too_many_bad_rows"}]
-    assert record["rejected_file_count"] == 1
-    assert (record["engine"], record["dates"]) == ("sail", ["2025-03-01", "2025-03-02"])
-    assert (record["ledger"], record["previous_version"], record["ledger_version"]) == (
-        "ledger/1",
+    found = pipeline.records.get(run_id)
+    assert found["state"] == "SUCCEEDED"
+    assert found["ended_at"] >= found["started_at"]
+    # Of 11 files with 40 rows each, one is rejected.
+    assert found["rows"] == {"accepted": 397, "quarantined": 42, "held": 1}
+    assert found["rejected_files"] == [{"name": "orders_3.csv", "reason": "too_many_bad_rows"}]
+    assert found["rejected_file_count"] == 1
+    assert (found["engine"], found["dates"]) == ("sail", ["2025-03-01", "2025-03-02"])
+    assert (found["ledger"], found["previous_version"], found["ledger_version"]) == (
+        "ledger/main",
         7,
         8,
     )
-    assert (record["items_written"], record["items_deleted"]) == (12, 1)
-    assert record["seconds_by_stage"] == {
+    assert (found["items_written"], found["items_deleted"]) == (12, 1)
+    assert found["seconds_by_stage"] == {
         "read": Decimal("0.25"),
         "commit": Decimal("1.5"),
         "compute": Decimal(3),
         "publish": Decimal("0.125"),
     }
     # The machine of these tests is one Wait state that goes on.
-    assert list(record["seconds_by_state"]) == ["Run"]
-    assert record["transitions"] == 1
+    assert list(found["seconds_by_state"]) == ["Run"]
+    assert found["transitions"] == 1
     # 13 items at 2 units, the record at 12; one transition; 11 files copied and read.
-    assert record["cost_by_service"]["dynamodb"] == Decimal("0.000026")
-    assert record["cost_by_service"]["step_functions"] == Decimal("0.000025")
-    assert record["cost_by_service"]["s3"] == Decimal("0.000283")
-    assert record["estimated_cost"] == sum(record["cost_by_service"].values())
+    assert found["cost_by_service"]["dynamodb"] == Decimal("0.000026")
+    assert found["cost_by_service"]["step_functions"] == Decimal("0.000025")
+    assert found["cost_by_service"]["s3"] == Decimal("0.000283")
+    assert found["estimated_cost"] == sum(found["cost_by_service"].values())
 
 
 def test_a_record_of_two_hundred_years_and_a_huge_cause_fits_into_its_item(pipeline) -> None:
-    first = datetime(1900, 1, 1, tzinfo=UTC)
-    dates = [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range(73_000)]
-    run = records.Run(
-        run_id="r",
-        state="FAILED",
-        started_at=NOON,
-        cause="x" * 500_000,
-        published={**PUBLISHED, "dates": dates},
+    dates = [date(1900, 1, 1) + timedelta(days=n) for n in range(73_000)]
+    outcome = RunOutcome(
+        run_id="r", state="FAILED", cause="x" * 500_000, published=published(dates)
     )
-    pipeline.records.write(records.record(run, pipeline.settings), final=True)
-    record = pipeline.records.get("r")
-    assert (record["dates"], record["date_count"]) == (dates[:1500], 73_000)
+    pipeline.records.write(record(outcome, pipeline.settings, started_at=NOON), final=True)
+    found = pipeline.records.get("r")
+    assert found["dates"] == [day.isoformat() for day in dates[:1500]]
+    assert found["date_count"] == 73_000
 
 
 def test_a_run_has_no_estimate_as_long_as_a_part_of_its_cost_is_unknown(pipeline) -> None:
-    run = records.Run(
-        run_id="big",
-        state="SUCCEEDED",
-        started_at=NOON,
-        timeline=Timeline(
-            seconds={"TransformBigBatch": 600.0},
-            attempts={"TransformBigBatch": [Attempt(seconds=600.0)]},
-            transitions=1,
-        ),
+    outcome = RunOutcome(run_id="big", state="SUCCEEDED")
+    timeline = Timeline(
+        seconds={"TransformBigBatch": 600.0},
+        attempts={"TransformBigBatch": [Attempt(seconds=600.0)]},
+        transitions=1,
     )
-    pipeline.records.write(records.record(run, pipeline.settings), final=True)
-    record = pipeline.records.get("big")
-    assert record["cost_by_service"]["emr_serverless"] is None
-    assert record["cost_by_service"]["step_functions"] == Decimal("0.000025")
-    assert "estimated_cost" not in record
+    item = record(outcome, pipeline.settings, started_at=NOON, timeline=timeline)
+    pipeline.records.write(item, final=True)
+    found = pipeline.records.get("big")
+    assert found["cost_by_service"]["emr_serverless"] is None
+    assert found["cost_by_service"]["step_functions"] == Decimal("0.000025")
+    assert "estimated_cost" not in found
 
 
 def test_a_run_whose_transformer_reports_nothing_is_recorded_all_the_same(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.finish(run_id)
-    record = pipeline.records.get(run_id)
-    assert (record["state"], record["files"]) == ("SUCCEEDED", 11)
-    assert "ledger_version" not in record
-    assert "engine" not in record
+    found = pipeline.records.get(run_id)
+    assert (found["state"], found["files"]) == ("SUCCEEDED", 11)
+    assert "ledger_version" not in found
+    assert "engine" not in found
 
 
 def test_a_failed_run_keeps_the_beginning_of_its_cause(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.settlement.release(run_id, "TransformFiles: " + "x" * 40_000)
-    record = pipeline.records.get(run_id)
-    assert record["state"] == "FAILED"
-    assert record["cause"] == "TransformFiles: " + "x" * 1984
+    found = pipeline.records.get(run_id)
+    assert found["state"] == "FAILED"
+    assert found["cause"] == "TransformFiles: " + "x" * 1984
 
 
 def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> None:
@@ -153,21 +128,21 @@ def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> 
         stateMachineArn=pipeline.settings.state_machine_arn, name="by-hand", input="{}"
     )
     pipeline.settlement.release("by-hand", "ClaimError: nothing to process")
-    record = pipeline.records.get("by-hand")
-    assert (record["state"], record["cause"]) == ("FAILED", "ClaimError: nothing to process")
-    assert "files" not in record
+    found = pipeline.records.get("by-hand")
+    assert (found["state"], found["cause"]) == ("FAILED", "ClaimError: nothing to process")
+    assert "files" not in found
 
 
 def test_an_aborted_run_is_recorded_from_what_step_functions_says(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.die(run_id)
     pipeline.trigger.execution_ended(run_id, "ABORTED")
-    record = pipeline.records.get(run_id)
+    found = pipeline.records.get(run_id)
     stopped = pipeline.sfn.describe_execution(executionArn=pipeline.settings.execution_arn(run_id))[
         "stopDate"
     ].astimezone(UTC)
-    assert record["state"] == "ABORTED"
-    assert record["ended_at"] == stopped.isoformat(timespec="milliseconds")
+    assert found["state"] == "ABORTED"
+    assert found["ended_at"] == stopped.isoformat(timespec="milliseconds")
 
 
 def test_step_functions_has_the_last_word_on_how_a_run_ended(pipeline) -> None:
@@ -204,9 +179,7 @@ def test_a_run_is_measured_once_however_often_its_end_is_heard(
     pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_id = claimed(pipeline)
-    pipeline.write_verdict(
-        run_id, totals={"accepted_rows": 40, "held_rows": 1}, orders_3="rejected"
-    )
+    pipeline.write_verdict(run_id, reasons={"unknown_order": 1}, orders_3="rejected")
     with caplog.at_level(logging.INFO):
         pipeline.settlement.finish(run_id)
         assert measured(caplog) == []
@@ -216,13 +189,13 @@ def test_a_run_is_measured_once_however_often_its_end_is_heard(
         pipeline.trigger.tick()
     [line] = measured(caplog)
     assert (line.run_id, line.state, line.Stage) == (run_id, "ABORTED", "dev")
-    assert (line.RowsAccepted, line.RowsHeld, line.Files, line.FilesRejected) == (40, 1, 11, 1)
-    # What its verdict and its transformer have not said is no zero.
+    assert (line.RowsAccepted, line.RowsHeld, line.RowsQuarantined) == (399, 1, 40)
+    assert (line.Files, line.FilesRejected) == (11, 1)
+    # What its transformer has not reported is no zero.
     [directive] = line._aws["CloudWatchMetrics"]
     names = {metric["Name"] for metric in directive["Metrics"]}
     assert set(metrics.OF_A_RUN) - names == {
-        *("RowsQuarantined", "ItemsWritten", "ItemsDeleted"),
-        *("ValidateSeconds", "TransformSeconds"),
+        *("ItemsWritten", "ItemsDeleted", "ValidateSeconds", "TransformSeconds"),
     }
     assert "final" not in pipeline.records.get(run_id)
 
@@ -259,8 +232,8 @@ def test_a_verdict_that_is_no_json_costs_the_record_and_not_the_lock(
 
 
 def put(pipeline, run_id: str, started_at: datetime) -> None:
-    run = records.Run(run_id=run_id, state="SUCCEEDED", started_at=started_at)
-    pipeline.records.write(records.record(run, pipeline.settings), final=True)
+    outcome = RunOutcome(run_id=run_id, state="SUCCEEDED")
+    pipeline.records.write(record(outcome, pipeline.settings, started_at=started_at), final=True)
 
 
 def test_the_latest_runs_come_newest_first_across_months_and_years(pipeline) -> None:

@@ -6,11 +6,14 @@ A file is rejected when its first line lacks the dataset's id column. What the o
 """
 
 import argparse
-import json
 import sys
 import time
 
 import boto3
+
+from contract.keys import RunKeys
+from contract.manifest import FileVersion, Manifest
+from contract.verdict import FileVerdict, Totals, Verdict
 
 ID_COLUMN = {"orders": b"order_id", "order_items": b"order_id", "products": b"product_id"}
 
@@ -33,12 +36,6 @@ def obey(s3, bucket: str, task: str) -> str:
     return order
 
 
-def dataset_of(name: str) -> str:
-    if name.startswith("order_items"):
-        return "order_items"
-    return "orders" if name.startswith("orders") else "products"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--manifest", required=True)
@@ -47,62 +44,61 @@ def main() -> None:
     bucket, _, key = arguments.manifest.removeprefix("s3://").partition("/")
     s3 = PERSON.client("s3")
     order = obey(s3, bucket, "validator")
-    manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    files = []
-    for file in manifest["files"]:
-        name = file["name"]
-        dataset = dataset_of(name)
-        version = {"VersionId": file["version_id"]} if file["version_id"] else {}
-        if order == "unread":
-            body = ID_COLUMN[dataset] + b"\n1\n"
-        else:
-            body = s3.get_object(Bucket=bucket, Key=file["key"], **version)["Body"].read()
-        lines = body.splitlines()
-        good = bool(lines) and ID_COLUMN[dataset] in lines[0]
-        rows = max(len(lines) - 1, 0) if good else 0
-        if not good:
-            to = f"quarantine/{manifest['run_id']}/files/{name}"
-            s3.put_object(Bucket=bucket, Key=to, Body=body)
-        files.append(
-            {
-                "key": file["key"],
-                "name": name,
-                "dataset": dataset,
-                "status": "accepted" if good else "rejected",
-                "reason": None if good else "missing_column",
-                "detail": None if good else f"{ID_COLUMN[dataset].decode()} is missing",
-                "rows": rows,
-                "accepted_rows": rows,
-                "quarantined_rows": 0,
-                "held_rows": 0,
-                "reasons": {},
-            }
-        )
-    rejected = [file for file in files if file["status"] == "rejected"]
-    rows = sum(file["rows"] for file in files)
+    manifest = Manifest.from_json(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    files = tuple(judge(s3, manifest, file, order) for file in manifest.files)
+    rejected = [file for file in files if file.status == "rejected"]
+    rows = sum(file.rows for file in files)
     outcome = "partly_accepted" if rejected else "accepted"
-    verdict = {
-        "run_id": manifest["run_id"],
-        "outcome": outcome if rows else "all_rejected",
-        "created_at": manifest["created_at"],
-        "totals": {
-            "files": len(files),
-            "rejected_files": len(rejected),
-            "rows": rows,
-            "accepted_rows": rows,
-            "quarantined_rows": 0,
-            "held_rows": 0,
-        },
-        "files": files,
-        "warnings": [],
-        "accepted": {},
-        "quarantined_rows": None,
-        "data_docs": None,
-    }
+    verdict = Verdict(
+        run_id=manifest.run_id,
+        outcome=outcome if rows else "all_rejected",
+        created_at=manifest.created_at,
+        totals=Totals(
+            files=len(files),
+            rejected_files=len(rejected),
+            rows=rows,
+            accepted_rows=rows,
+            quarantined_rows=0,
+            held_rows=0,
+        ),
+        files=files,
+        warnings=(),
+        accepted={},
+        held={},
+        quarantined_rows=None,
+        data_docs=None,
+    )
     s3.put_object(
-        Bucket=bucket,
-        Key=f"runs/{manifest['run_id']}/verdict.json",
-        Body=json.dumps(verdict).encode(),
+        Bucket=bucket, Key=RunKeys(manifest.run_id).verdict, Body=verdict.to_json().encode()
+    )
+
+
+def judge(s3, manifest: Manifest, file: FileVersion, order: str) -> FileVerdict:
+    version = {"VersionId": file.version_id} if file.version_id else {}
+    id_column = ID_COLUMN[file.dataset]
+    if order == "unread":
+        body = id_column + b"\n1\n"
+    else:
+        body = s3.get_object(Bucket=manifest.bucket, Key=file.key, **version)["Body"].read()
+    lines = body.splitlines()
+    good = bool(lines) and id_column in lines[0]
+    rows = max(len(lines) - 1, 0) if good else 0
+    if not good:
+        to = RunKeys(manifest.run_id).quarantined_file(file.name)
+        s3.put_object(Bucket=manifest.bucket, Key=to, Body=body)
+    return FileVerdict(
+        key=file.key,
+        name=file.name,
+        sha256=None,
+        dataset=file.dataset,
+        status="accepted" if good else "rejected",
+        reason=None if good else "missing_column",
+        detail=None if good else f"{id_column.decode()} is missing",
+        rows=rows,
+        accepted_rows=rows,
+        quarantined_rows=0,
+        held_rows=0,
+        reasons={},
     )
 
 
