@@ -11,6 +11,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, Literal
 
+# The unit of amounts of money.
+MONEY: Final = "the shop's currency"
+
 _CENT: Final = Decimal("0.01")
 
 
@@ -138,7 +141,7 @@ RETURNED_ORDERS: Final = KpiColumn(
 NET_REVENUE: Final = KpiColumn(
     name="net_revenue",
     type=ColumnType.DECIMAL,
-    unit="the shop's currency",
+    unit=MONEY,
     label="Net revenue",
     meaning="revenue without returned and cancelled orders",
 )
@@ -146,7 +149,7 @@ NET_REVENUE: Final = KpiColumn(
 DAILY_REVENUE: Final = KpiColumn(
     name="daily_revenue",
     type=ColumnType.DECIMAL,
-    unit="the shop's currency",
+    unit=MONEY,
     label="Revenue",
     meaning="Σ quantity × unit_price of the category's lines in that date's orders; "
     "every status counts",
@@ -154,7 +157,7 @@ DAILY_REVENUE: Final = KpiColumn(
 AVG_ORDER_VALUE: Final = KpiColumn(
     name="avg_order_value",
     type=ColumnType.DECIMAL,
-    unit="the shop's currency",
+    unit=MONEY,
     label="Average order value",
     meaning="daily_revenue ÷ order_count",
     over_dates=Quotient(DAILY_REVENUE, ORDER_COUNT),
@@ -178,7 +181,7 @@ TOTAL_ORDERS: Final = KpiColumn(
 TOTAL_REVENUE: Final = KpiColumn(
     name="total_revenue",
     type=ColumnType.DECIMAL,
-    unit="the shop's currency",
+    unit=MONEY,
     label="Revenue",
     meaning="Σ total_amount",
 )

@@ -1,7 +1,7 @@
 """The figures of the dashboard: whole numbers only, money in cents, by date and category.
 
-Kept by columns, because that is what compresses well: a date's value of every column stands at
-the date's place in ``dates``. A category that a date does not have has an order_count of 0 there.
+They are kept by column, which compresses well: the n-th value of each column belongs to the n-th
+date of ``dates``. The order_count of a category is 0 on a date without it.
 """
 
 import gzip
@@ -9,28 +9,80 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final, Protocol, Self
 
+from contract.kpi_columns import (
+    CATEGORY_KPIS,
+    MONEY,
+    NET_REVENUE,
+    ORDER_COUNT,
+    ORDER_KPIS,
+    KpiColumn,
+    KpiTable,
+    Quotient,
+)
 from contract.verdict import Verdict
 
 FORMAT: Final = 1
 # Three years and the week before them: 200 categories are 1.5 MB then.
 KEPT_DAYS: Final = 3 * 366 + 7
 KEPT_RUNS: Final = 60
-# Of one run; how many there were is counted in full.
+# Of one run; all of them are counted.
 _KEPT_REJECTED_FILES: Final = 20
 
-DAILY: Final = (
-    "total_revenue",
-    "net_revenue",
-    "total_orders",
-    "returned_orders",
-    "total_items_sold",
-    "unique_customers",
-)
-CATEGORY: Final = ("daily_revenue", "avg_order_value", "order_count", "returned_orders")
-MONEY: Final = frozenset({"total_revenue", "net_revenue", "daily_revenue", "avg_order_value"})
-_ORDER_COUNT: Final = CATEGORY.index("order_count")
+Value = int | None
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page shows of a KPI table, money first.
+
+    ``charts`` are columns with a chart and a tile, ``tiles`` have a tile only. ``numbers`` are in
+    the tables of the page only: what the quotients are made of.
+    """
+
+    charts: tuple[KpiColumn, ...]
+    tiles: tuple[KpiColumn, ...]
+    numbers: tuple[KpiColumn, ...]
+
+    @classmethod
+    def of(
+        cls,
+        table: KpiTable,
+        *,
+        charts: tuple[KpiColumn, ...] = (),
+        tiles: tuple[KpiColumn, ...] = (),
+    ) -> Self:
+        """Show the KPIs of a table, and these details of it."""
+        charts = _money_first((*table.kpis, *charts))
+        quotients = [c.over_dates for c in charts if isinstance(c.over_dates, Quotient)]
+        parts = dict.fromkeys(c for q in quotients for c in (q.dividend, q.divisor))
+        return cls(charts, tiles, tuple(c for c in parts if c not in {*charts, *tiles}))
+
+    @cached_property
+    def columns(self) -> tuple[KpiColumn, ...]:
+        return _money_first((*self.charts, *self.tiles, *self.numbers))
+
+    @cached_property
+    def kept(self) -> tuple[KpiColumn, ...]:
+        """Columns whose values are kept. The page computes the quotients of integers itself."""
+        return tuple(c for c in self.columns if not _is_computed(c))
+
+
+def _money_first(columns: Iterable[KpiColumn]) -> tuple[KpiColumn, ...]:
+    return tuple(sorted(columns, key=lambda column: column.unit != MONEY))
+
+
+def _is_computed(column: KpiColumn) -> bool:
+    quotient = column.over_dates
+    # The tables divide money before it is rounded: such a quotient cannot be computed again.
+    return isinstance(quotient, Quotient) and not quotient.dividend.is_decimal
+
+
+DAILY: Final = View.of(ORDER_KPIS, tiles=(NET_REVENUE,))
+CATEGORIES: Final = View.of(CATEGORY_KPIS, charts=(ORDER_COUNT,))
+_ORDER_COUNT: Final = CATEGORIES.kept.index(ORDER_COUNT)
 
 
 class FiguresError(ValueError):
@@ -50,10 +102,13 @@ class PublishedDay(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DayFigures:
-    """One date: values as DAILY, and by category as CATEGORY."""
+    """One date: its values of ``DAILY.kept``, and by category of ``CATEGORIES.kept``.
 
-    daily: tuple[int, ...]
-    categories: Mapping[str, tuple[int, ...]]
+    A value is None where the item was published before its column existed.
+    """
+
+    daily: tuple[Value, ...]
+    categories: Mapping[str, tuple[Value, ...]]
 
     @classmethod
     def of(cls, day: PublishedDay) -> Self | None:
@@ -61,9 +116,10 @@ class DayFigures:
         if day.order_item is None:
             return None
         return cls(
-            daily=_whole_numbers(day.order_item, DAILY),
+            daily=_whole_numbers(day.order_item, DAILY.kept),
             categories={
-                item["category"]: _whole_numbers(item, CATEGORY) for item in day.category_items
+                item["category"]: _whole_numbers(item, CATEGORIES.kept)
+                for item in day.category_items
             },
         )
 
@@ -119,7 +175,7 @@ class Figures:
     """Everything that the page shows, as of one ledger version.
 
     ``days`` by ISO date, ``runs`` oldest first; ``run_id`` and ``computed_at`` are those of the
-    run that was the last to publish.
+    latest run that published.
     """
 
     ledger: str
@@ -130,13 +186,13 @@ class Figures:
     runs: tuple[RunFigures, ...] = ()
 
     def with_days(self, days: Mapping[str, DayFigures | None]) -> Self:
-        """Replace these dates; None removes one. The oldest beyond KEPT_DAYS fall out."""
+        """Add or replace dates; None removes one. At most KEPT_DAYS are kept, the latest."""
         merged = sorted({**self.days, **days}.items())
         known = [(day, figures) for day, figures in merged if figures is not None]
         return replace(self, days=dict(known[-KEPT_DAYS:]))
 
     def with_runs(self, runs: Iterable[RunFigures]) -> Self:
-        """Add runs; one that is there already is replaced. The oldest beyond KEPT_RUNS fall out."""
+        """Add or replace runs. At most KEPT_RUNS are kept, the latest."""
         by_id = {run.run_id: run for run in (*self.runs, *runs)}
         latest = sorted(by_id.values(), key=lambda run: (run.at, run.run_id))
         return replace(self, runs=tuple(latest[-KEPT_RUNS:]))
@@ -145,7 +201,7 @@ class Figures:
         """Return what is kept, as JSON holds it; with ``categories``, of these only."""
         names = sorted(self.categories if categories is None else categories)
         days = self.days.values()
-        absent = (0,) * len(CATEGORY)
+        absent = (0,) * len(CATEGORIES.kept)
         by_category = [[day.categories.get(name, absent) for day in days] for name in names]
         return {
             "format": FORMAT,
@@ -154,11 +210,13 @@ class Figures:
             "run_id": self.run_id,
             "computed_at": self.computed_at,
             "dates": list(self.days),
-            "daily": {name: [day.daily[n] for day in days] for n, name in enumerate(DAILY)},
+            "daily": {
+                column.name: [day.daily[n] for day in days] for n, column in enumerate(DAILY.kept)
+            },
             "categories": names,
             "category": {
-                name: [[values[n] for values in days] for days in by_category]
-                for n, name in enumerate(CATEGORY)
+                column.name: [[values[n] for values in days] for days in by_category]
+                for n, column in enumerate(CATEGORIES.kept)
             },
             "runs": [asdict(run) for run in self.runs],
         }
@@ -196,9 +254,9 @@ def packed(document: Mapping[str, Any]) -> bytes:
 
 
 def _days(document: Mapping[str, Any]) -> dict[str, DayFigures]:
-    daily = zip(*(document["daily"][name] for name in DAILY), strict=True)
-    categories: list[dict[str, tuple[int, ...]]] = [{} for _ in document["dates"]]
-    columns = (document["category"][name] for name in CATEGORY)
+    daily = zip(*(document["daily"][column.name] for column in DAILY.kept), strict=True)
+    categories: list[dict[str, tuple[Value, ...]]] = [{} for _ in document["dates"]]
+    columns = (document["category"][column.name] for column in CATEGORIES.kept)
     for name, *of_category in zip(document["categories"], *columns, strict=True):
         for there, values in zip(categories, zip(*of_category, strict=True), strict=True):
             if values[_ORDER_COUNT]:
@@ -209,8 +267,15 @@ def _days(document: Mapping[str, Any]) -> dict[str, DayFigures]:
     }
 
 
-def _whole_numbers(item: Mapping[str, Any], names: Sequence[str]) -> tuple[int, ...]:
-    return tuple(_cents(item[name]) if name in MONEY else int(item[name]) for name in names)
+def _whole_numbers(item: Mapping[str, Any], columns: Sequence[KpiColumn]) -> tuple[Value, ...]:
+    return tuple(
+        _whole_number(column, item[column.name]) if column.name in item else None
+        for column in columns
+    )
+
+
+def _whole_number(column: KpiColumn, value: Any) -> int:
+    return _cents(value) if column.is_decimal else int(value)
 
 
 def _cents(amount: Decimal) -> int:

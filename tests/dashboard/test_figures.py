@@ -9,7 +9,7 @@ import pytest
 
 from contract.verdict import FileStatus, FileVerdict, Totals, Verdict
 from dashboard.figures import (
-    CATEGORY,
+    CATEGORIES,
     DAILY,
     KEPT_DAYS,
     KEPT_RUNS,
@@ -17,6 +17,7 @@ from dashboard.figures import (
     Figures,
     FiguresError,
     RunFigures,
+    View,
     packed,
 )
 from tests.dashboard.days import START, category_item, some_days, whole_day
@@ -75,6 +76,10 @@ def file_verdict(
     )
 
 
+def names(view: View) -> list[str]:
+    return [column.name for column in view.kept]
+
+
 def test_kept_figures_are_the_items_to_the_cent() -> None:
     days = some_days(30, 7)
     figures = Figures.from_bytes(figures_of(*days).to_bytes())
@@ -82,13 +87,13 @@ def test_kept_figures_are_the_items_to_the_cent() -> None:
     for day in days:
         kept = figures.days[day.order_date]
         assert day.order_item is not None
-        daily = dict(zip(DAILY, kept.daily, strict=True))
+        daily = dict(zip(names(DAILY), kept.daily, strict=True))
         assert Decimal(daily.pop("total_revenue")) / 100 == day.order_item["total_revenue"]
         assert Decimal(daily.pop("net_revenue")) / 100 == day.order_item["net_revenue"]
         assert daily == {name: day.order_item[name] for name in daily}
         assert set(kept.categories) == day.order_item["categories"]
         for item in day.category_items:
-            values = dict(zip(CATEGORY, kept.categories[item["category"]], strict=True))
+            values = dict(zip(names(CATEGORIES), kept.categories[item["category"]], strict=True))
             assert Decimal(values["daily_revenue"]) / 100 == item["daily_revenue"]
             assert Decimal(values["avg_order_value"]) / 100 == item["avg_order_value"]
             assert values["order_count"] == item["order_count"]
@@ -103,6 +108,17 @@ def test_the_largest_amount_a_table_can_hold_is_kept_exactly() -> None:
     day = replace(day, order_item={**day.order_item, "total_revenue": largest})
     kept = Figures.from_bytes(figures_of(day).to_bytes()).days[day.order_date]
     assert kept.daily[0] == kept.categories["Books"][0] == 9_999_999_999_999_999_999_999_999_999
+
+
+def test_an_item_without_a_column_that_was_added_later_has_no_value_of_it() -> None:
+    [day] = some_days(1, 2)
+    assert day.order_item is not None
+    older = {name: day.order_item[name] for name in day.order_item if name != "total_items_sold"}
+    figures = figures_of(replace(day, order_item=older))
+    kept = Figures.from_bytes(figures.to_bytes()).days[day.order_date]
+    values = dict(zip(names(DAILY), kept.daily, strict=True))
+    assert values.pop("total_items_sold") is None
+    assert None not in values.values()
 
 
 def test_money_with_a_third_place_is_refused() -> None:

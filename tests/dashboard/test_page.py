@@ -152,6 +152,37 @@ def test_a_week_is_compared_with_the_one_before(
     ]
 
 
+def test_items_sold_and_average_order_values_are_shown_without_opening_a_table(
+    open_page: Open, month: list[Day], month_page: Path
+) -> None:
+    page = open_page(month_page)
+    assert f"{total(month[-7:], 'total_items_sold'):,}" in tile(page, "Items sold")
+    expect(page.get_by_role("slider", name="Items sold, by day")).to_be_visible()
+    page.locator("#ranking").get_by_role("button", name="Garden").click()
+    garden = [one for day in month for one in day.category_items if one["category"] == "Garden"]
+    revenue = sum((one["daily_revenue"] for one in garden), Decimal(0))
+    average = money(revenue / sum(one["order_count"] for one in garden))
+    assert tile(page, "Average order value", "#category dl").split()[-1] == average
+    chart = page.get_by_role("slider", name="Average order value of Garden, by day")
+    last = month[-1].category_items[
+        [c["category"] for c in month[-1].category_items].index("Garden")
+    ]
+    assert f": {last['avg_order_value']}, week before " in (
+        chart.get_attribute("aria-valuetext") or ""
+    )
+
+
+def test_a_day_that_was_published_without_a_column_has_a_dash_there(
+    open_page: Open, month: list[Day], tmp_path: Path
+) -> None:
+    older = {name: value for name, value in item(month[0]).items() if name != "total_items_sold"}
+    days = [replace(month[0], order_item=older), *month[1:]]
+    page = open_page(write_page(tmp_path, figures_of(days)))
+    open_table(page, "#day-table")
+    cells = [row["Items sold"] for row in table(page, "OrderKPIs")]
+    assert (cells[-1], cells[-2]) == (NOTHING, f"{item(month[1])['total_items_sold']:,}")
+
+
 def test_categories_are_ranked_by_their_revenue_in_the_time_shown(
     open_page: Open, month: list[Day], month_page: Path
 ) -> None:
@@ -165,8 +196,11 @@ def test_categories_are_ranked_by_their_revenue_in_the_time_shown(
         known[2] += one["returned_orders"]
     ranked = sorted(sums.items(), key=lambda pair: -pair[1][0])
     shown = table(page, "the last seven days against")
-    assert [list(row.values())[:5] for row in shown] == [
-        [str(n), name, money(revenue), f"{orders:,}", rate(returned, orders)]
+    assert [list(row.values())[:6] for row in shown] == [
+        [
+            *(str(n), name, money(revenue), money(revenue / orders)),
+            *(rate(returned, orders), f"{orders:,}"),
+        ]
         for n, (name, (revenue, orders, returned)) in enumerate(ranked, start=1)
     ]
     page.get_by_role("button", name="Return rate").click()
@@ -217,7 +251,7 @@ def test_a_chart_is_read_out_day_by_day_with_the_arrow_keys(
     assert f"week before {NOTHING}" in (chart.get_attribute("aria-valuetext") or "")
 
 
-def test_the_pointer_reads_all_four_charts_at_the_same_day(
+def test_the_pointer_reads_all_charts_at_the_same_day(
     open_page: Open, month: list[Day], month_page: Path
 ) -> None:
     page = open_page(month_page)
@@ -231,8 +265,9 @@ def test_the_pointer_reads_all_four_charts_at_the_same_day(
     first = item(month[0])
     assert told[0].endswith(f": {money(first['total_revenue'])}".partition(",")[0])
     assert told[1].endswith(f": {first['total_orders']}")
-    assert told[2].endswith(f": {first['return_rate']} %")
-    assert told[3].endswith(f": {first['unique_customers']}")
+    assert told[2].endswith(f": {first['total_items_sold']}")
+    assert told[3].endswith(f": {first['return_rate']} %")
+    assert told[4].endswith(f": {first['unique_customers']}")
 
 
 def test_runs_lead_to_their_data_docs_and_to_what_was_quarantined_and_why(
