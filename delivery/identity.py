@@ -24,11 +24,11 @@ UNKNOWN_PRODUCT: Final = "unknown_product"
 
 
 def resolve(connection: duckdb.DuckDBPyConnection) -> None:
-    """Add the views ``current_orders``, ``current_products``, ``current_lines`` and ``held_lines``.
+    """Add the views ``current_orders``, ``current_products``, ``current_lines``, ``pending_lines``.
 
     Takes the tables that :func:`delivery.reader.read` creates. ``current_orders`` and
     ``current_products`` have the dataset's columns, one row per id; ``current_lines`` those
-    of order_items, whose order and product are known; ``held_lines`` has
+    of order_items, whose order and product are known; ``pending_lines`` has
     ``_file``, ``_line``, ``_lines``, ``reason``.
     """
     for view, table, key in (
@@ -37,7 +37,7 @@ def resolve(connection: duckdb.DuckDBPyConnection) -> None:
     ):
         connection.execute(_latest(view, table, key))
     connection.execute(_MERGED_LINES)
-    connection.execute(_HELD_LINES)
+    connection.execute(_PENDING_LINES)
     connection.execute(_CURRENT_LINES)
 
 
@@ -83,7 +83,7 @@ _MERGED_LINES: Final = f"""
         WHERE _unreadable IS NULL AND order_id NOT IN (FROM orders_in_several_files)
         UNION ALL {once_across_files("lines_in_several_files")}
     """  # noqa: S608  # names of tables
-_HELD_LINES: Final = f"""
+_PENDING_LINES: Final = f"""
     CREATE TEMP TABLE unknown_orders AS
         SELECT DISTINCT order_id FROM order_items
         ANTI JOIN (FROM orders WHERE _unreadable IS NULL) USING (order_id)
@@ -92,7 +92,7 @@ _HELD_LINES: Final = f"""
         SELECT DISTINCT product_id FROM order_items
         ANTI JOIN (FROM products WHERE _unreadable IS NULL) USING (product_id)
         WHERE order_items._unreadable IS NULL;
-    CREATE VIEW held_lines AS
+    CREATE VIEW pending_lines AS
         SELECT _file, _line, _lines, '{UNKNOWN_ORDER}' AS reason FROM order_items
         WHERE _unreadable IS NULL AND order_id IN (FROM unknown_orders)
         UNION ALL

@@ -87,6 +87,6 @@ _ROWS: Final = f"""
     SELECT _file, _line, any_value(_lines), list(reason ORDER BY reason)
     FROM ({_UNREADABLE_VALUES}
           UNION ALL SELECT _file, _line, _lines, reason FROM unreadable_rows
-          UNION ALL SELECT _file, _line, _lines, reason FROM held_lines)
+          UNION ALL SELECT _file, _line, _lines, reason FROM pending_lines)
     GROUP BY _file, _line ORDER BY _file, _line
     """  # noqa: S608  # the names are the datasets'

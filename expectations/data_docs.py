@@ -13,6 +13,7 @@ holds the latest 50 to 100 runs; older ones move, 50 at a time, to pages that ne
 """
 
 import json
+import logging
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from contract.keys import DATA_DOCS, DATA_DOCS_INDEX, DATA_DOCS_RUNS, RunKeys
+from contract.verdict import FileVerdict, Verdict
+from delivery.storage import Storage
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -29,9 +32,11 @@ if TYPE_CHECKING:
 
     from .gx import SuiteRun
 
+log = logging.getLogger(__name__)
+
 RUNS_PER_PAGE: Final = 50
 
-# Fewer runs than this say nothing of how large a file usually is.
+# Fewer runs than this do not show how large a file usually is.
 _RUNS_FOR_TYPICAL: Final = 3
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -58,17 +63,17 @@ class RunEntry:
     median_rows: dict[str, int]
 
     @classmethod
-    def of(cls, verdict: Mapping[str, Any], pages: Mapping[str, str]) -> Self:
+    def of(cls, verdict: Verdict, pages: Mapping[str, str]) -> Self:
         rows: dict[str, list[int]] = {}
-        for file in verdict["files"]:
-            if file["status"] == "accepted":
-                rows.setdefault(file["dataset"], []).append(file["rows"])
+        for file in verdict.files:
+            if file.status == "accepted":
+                rows.setdefault(file.dataset, []).append(file.rows)
         return cls(
-            run_id=verdict["run_id"],
-            created_at=verdict["created_at"],
-            outcome=verdict["outcome"],
-            **verdict["totals"],
-            failing_rows=verdict["quarantined_rows"],
+            run_id=verdict.run_id,
+            created_at=verdict.created_at.isoformat(),
+            outcome=verdict.outcome,
+            **asdict(verdict.totals),
+            failing_rows=verdict.quarantined_rows,
             pages=dict(pages),
             median_rows={name: round(statistics.median(counts)) for name, counts in rows.items()},
         )
@@ -99,7 +104,7 @@ class History:
         return json.dumps(asdict(self), indent=1)
 
     def with_run(self, entry: RunEntry) -> Self:
-        """Add a run; a retry replaces what it left the first time."""
+        """Add a run; a retry replaces the entry of the first attempt."""
         others = tuple(run for run in self.runs if run.run_id != entry.run_id)
         return replace(self, runs=(*others, entry))
 
@@ -111,7 +116,7 @@ class History:
         return kept, self.runs[:RUNS_PER_PAGE]
 
     def typical_rows(self) -> dict[str, int]:
-        """Return the usual number of rows of a dataset's file, where enough runs tell."""
+        """Return the usual number of rows of a dataset's file, where there are enough runs."""
         counts: dict[str, list[int]] = {}
         for run in self.runs:
             for dataset, rows in run.median_rows.items():
@@ -123,10 +128,20 @@ class History:
         }
 
 
-def page_of_suite(suite: str, table: str, run_id: str, run_time: datetime) -> str:
-    """Return where a suite's results stand, below the site's root.
+def read_history(output: Storage) -> History:
+    """Read the list of earlier runs; one that can't be read is replaced, with a warning."""
+    try:
+        return History.from_json(output.get(DATA_DOCS_RUNS))
+    except HistoryError as error:
+        # Only the index page needs it: that is no reason to fail a delivery.
+        log.warning("%s; the list of runs starts again from this run", error)
+        return History()
 
-    As deep as Great Expectations puts it: its renderer links from there to the suite's page.
+
+def page_of_suite(suite: str, table: str, run_id: str, run_time: datetime) -> str:
+    """Return the path of a suite's results below the site's root.
+
+    Great Expectations' renderer links to the suite's page from this depth.
     """
     return f"validations/{suite}/{run_id}/{run_time:%Y%m%dT%H%M%SZ}/{table}.html"
 
@@ -134,23 +149,19 @@ def page_of_suite(suite: str, table: str, run_id: str, run_time: datetime) -> st
 def write_site(
     folder: Path,
     *,
-    verdict: Mapping[str, Any],
-    run_time: datetime,
-    runs: Iterable["tuple[ExpectationSuite, str, SuiteRun]"],
+    verdict: Verdict,
+    runs: Iterable["SuiteRun"],
     history: History,
 ) -> None:
-    """Write what a run adds to or changes in the site, below ``folder``/data_docs.
-
-    ``runs`` holds each suite with the table that it ran on and what came of it.
-    """
+    """Write what a run adds to or changes in the site, below ``folder``/data_docs."""
     site = folder / DATA_DOCS
-    run_id = verdict["run_id"]
+    run_id = verdict.run_id
     pages = {}
-    for suite, table, run in runs:
-        page = page_of_suite(suite.name, table, run_id, run_time)
-        pages[suite.name] = page
-        _write(site / page, _results_page(run, run_id))
-        _write(site / f"expectations/{suite.name}.html", _suite_page(suite))
+    for run in runs:
+        name = run.suite.name
+        pages[name] = page_of_suite(name, run.table, run_id, verdict.created_at)
+        _write(site / pages[name], _results_page(run, run_id))
+        _write(site / f"expectations/{name}.html", _suite_page(run.suite))
 
     entry = RunEntry.of(verdict, pages)
     kept, moved = history.with_run(entry).split()
@@ -177,8 +188,8 @@ def write_site(
         templates.get_template("run.html.j2").render(
             home="../",
             run=entry,
-            files=sorted(verdict["files"], key=_most_urgent_first),
-            warnings=verdict["warnings"],
+            files=sorted(verdict.files, key=_most_urgent_first),
+            warnings=verdict.warnings,
         ),
     )
     _write(site / "style.css", (_TEMPLATES / "style.css").read_text(encoding="utf-8"))
@@ -189,9 +200,8 @@ def _older(page: int) -> str | None:
     return f"history/{page}.html" if page else None
 
 
-def _most_urgent_first(file: Mapping[str, Any]) -> tuple[bool, int, str]:
-    bad = file["quarantined_rows"] + file["held_rows"]
-    return file["status"] != "rejected", -bad, file["name"]
+def _most_urgent_first(file: FileVerdict) -> tuple[bool, int, str]:
+    return file.status != "rejected", -(file.quarantined_rows + file.held_rows), file.name
 
 
 def _write(path: Path, text: str) -> None:
@@ -226,7 +236,7 @@ def _suite_page(suite: "ExpectationSuite") -> str:
 
 
 def _gx_page(document: Any, *, home: str, run_id: str | None, suite: str) -> str:
-    """Render with Great Expectations' templates, but for the page around them.
+    """Render with Great Expectations' templates inside a page of this site.
 
     Its own page loads nine scripts and six style sheets from other servers.
     """
@@ -234,8 +244,8 @@ def _gx_page(document: Any, *, home: str, run_id: str | None, suite: str) -> str
     from jinja2 import ChoiceLoader, FileSystemLoader
 
     view = DefaultJinjaPageView()
-    theirs = [view.env.loader] if view.env.loader else []
-    view.env.loader = ChoiceLoader([FileSystemLoader(_TEMPLATES / "gx"), *theirs])
+    builtin = [view.env.loader] if view.env.loader else []
+    view.env.loader = ChoiceLoader([FileSystemLoader(_TEMPLATES / "gx"), *builtin])
     return str(
         view.render(  # type: ignore[no-untyped-call]
             document, home=home, run_id=run_id, suite_name=suite

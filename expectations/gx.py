@@ -1,4 +1,4 @@
-"""Great Expectations on DuckDB: load suites, run them, and tell which rows fail."""
+"""Great Expectations on DuckDB: load suites, run them, and find the query of the failing rows."""
 
 import json
 import logging
@@ -24,16 +24,24 @@ from great_expectations.data_context.data_context.ephemeral_data_context import 
 from sqlalchemy.dialects import registry
 from sqlalchemy.pool import StaticPool
 
-from .rules import Outcome, SuiteError, rule_of
+from .rules import Outcome, Rule, SuiteError, rule_of
 
-# Great Expectations writes a traceback for what is raised here as a SuiteError anyway.
+# Great Expectations logs a traceback of what is raised here as a SuiteError.
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRun:
+    """A suite, the table that it ran on, and the outcome of each expectation."""
+
+    suite: gx.ExpectationSuite
+    table: str
     outcomes: tuple[Outcome, ...]
     result: ExpectationSuiteValidationResult
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [outcome.rule for outcome in self.outcomes]
 
 
 class _DuckDB(Dialect):
@@ -51,12 +59,12 @@ class _DuckDB(Dialect):
     do_commit = do_rollback = do_begin  # type: ignore[assignment]
 
 
-# The name by which Great Expectations asks SQLAlchemy for the dialect.
+# The name by which Great Expectations gets the dialect from SQLAlchemy.
 registry.register("duckdb", __name__, _DuckDB.__name__)
 
 
 def load_suite(path: Path) -> gx.ExpectationSuite:
-    """Load a suite and make sure that Great Expectations holds all of it.
+    """Load a suite and check that Great Expectations loaded all of it.
 
     Raises:
         SuiteError: the file is no suite, is empty, or not all of it was loaded. (Great
@@ -74,7 +82,7 @@ def load_suite(path: Path) -> gx.ExpectationSuite:
     if twice := {reason for reason in reasons if reasons.count(reason) > 1}:
         raise SuiteError(
             f"{path}: {', '.join(sorted(twice))} is the reason of more than one expectation;"
-            " failing rows could not be told apart: name each its own"
+            " failing rows could not be told apart; give each its own reason"
         )
 
     suite = gx.ExpectationSuite(**document)
@@ -84,10 +92,10 @@ def load_suite(path: Path) -> gx.ExpectationSuite:
             " check their 'type' names"
         )
     for expectation, loaded in zip(wanted, suite.expectations, strict=True):
-        held = loaded.configuration.to_json_dict()
-        if any(held.get(key) != value for key, value in expectation.items()):
+        found = loaded.configuration.to_json_dict()
+        if any(found.get(key) != value for key, value in expectation.items()):
             raise SuiteError(
-                f"{path}: {expectation['meta']['reason']} was loaded as {held}; check its kwargs"
+                f"{path}: {expectation['meta']['reason']} was loaded as {found}; check its kwargs"
             )
         # Data Docs show the description in place of the bare query.
         meta = expectation["meta"]
@@ -113,18 +121,19 @@ class Checks:
 
     def run(
         self,
-        suite: gx.ExpectationSuite,
+        path: Path,
         *,
         table: str,
         parameters: Mapping[str, str],
         run_id: str,
         run_time: datetime,
     ) -> SuiteRun:
-        """Run a suite on a table; ``parameters`` fill its ``$PARAMETER`` values.
+        """Load a suite and run it on a table; ``parameters`` fill its ``$PARAMETER`` values.
 
         Raises:
-            SuiteError: an expectation could not be computed.
+            SuiteError: the suite could not be loaded, or an expectation not be computed.
         """
+        suite = load_suite(path)
         asset = self._source.add_table_asset(table, table_name=table)
         definition = self.context.validation_definitions.add(
             gx.ValidationDefinition(
@@ -153,14 +162,14 @@ class Checks:
                 " expectations were evaluated"
             )
         outcomes = tuple(_outcome(found, table=table) for found in result.results)
-        return SuiteRun(outcomes=outcomes, result=result)
+        return SuiteRun(suite=suite, table=table, outcomes=outcomes, result=result)
 
 
 def _outcome(found: Any, *, table: str) -> Outcome:
     config = found.expectation_config.to_json_dict()
     rule = rule_of(config, source=Path(f"{table}.json"))
     if message := _exception_message(found.exception_info):
-        if duckdb.OutOfMemoryException.__name__ in message:  # GX hands on nothing but the text
+        if duckdb.OutOfMemoryException.__name__ in message:  # GX passes on only the text
             raise duckdb.OutOfMemoryException(message.splitlines()[0])
         raise SuiteError(
             f"suite {table}: expectation {rule.reason} ({rule.type}) could not be computed:"
@@ -177,7 +186,7 @@ def _outcome(found: Any, *, table: str) -> Outcome:
         unexpected = int(result["observed_value"])
         query = config["kwargs"]["unexpected_rows_query"].format(batch=table)
     else:
-        # Of a table without rows, GX says None.
+        # For a table without rows, GX returns None.
         unexpected = int(result["unexpected_count"] or 0)
         query = result["unexpected_index_query"].rstrip().rstrip(";")
     if bool(found.success) != (unexpected == 0):

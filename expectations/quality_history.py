@@ -3,34 +3,35 @@
     SELECT file, sum(unexpected) FROM 'out/validated/quality_history/*.parquet'
     WHERE reason = 'bad_quantity' GROUP BY file
 
-A run's file has a name of its own, so a retry writes the same rows again and adds none.
+The file is named after the run, so a retry writes the same rows again and adds none.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from contract.keys import RunKeys
+from contract.verdict import Verdict
 
-from .rules import Rule
+if TYPE_CHECKING:
+    from .gx import SuiteRun
 
 
 def write(
     connection: duckdb.DuckDBPyConnection,
-    rules: Iterable[tuple[str, Rule]],
+    verdict: Verdict,
+    runs: Iterable["SuiteRun"],
     folder: Path,
-    *,
-    run_id: str,
-    run_time: datetime,
 ) -> None:
-    """Write one row per file and expectation of its dataset; ``rules`` come with their suite.
+    """Write one row per file and expectation of its dataset.
 
     Columns: run_id, run_time (TIMESTAMP in UTC), dataset, file, expectation, reason, severity,
     success, unexpected (the number of failing rows; 1 for a fault of the file itself).
     """
-    target = folder / RunKeys(run_id).quality_history
+    target = folder / RunKeys(verdict.run_id).quality_history
     target.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE rules"
@@ -38,7 +39,11 @@ def write(
     )
     connection.executemany(
         "INSERT INTO rules VALUES (?, ?, ?, ?)",
-        [(rule.rows_of or suite, rule.type, rule.reason, rule.severity) for suite, rule in rules],
+        [
+            (rule.rows_of or run.suite.name, rule.type, rule.reason, rule.severity)
+            for run in runs
+            for rule in run.rules
+        ],
     )
     connection.execute(
         """
@@ -51,7 +56,7 @@ def write(
             USING (_file, reason)
         ORDER BY file, reason
         """,
-        [run_id, run_time.astimezone(UTC).replace(tzinfo=None)],
+        [verdict.run_id, verdict.created_at.astimezone(UTC).replace(tzinfo=None)],
     )
     quoted = str(target).replace("'", "''")
     connection.execute(f"COPY quality TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")

@@ -1,29 +1,26 @@
-"""A verdict in a terminal: what became of each file, and where to look next."""
-
-from collections.abc import Mapping
-from typing import Any
+"""A verdict in a terminal: the result of each file, and where to look next."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from contract.keys import RunKeys
-
-from .storage import Place
+from contract.verdict import Verdict
+from delivery.storage import Storage
 
 _STYLES = {"accepted": "green", "rejected": "bold red", "duplicate": "yellow"}
 
 
-def show(document: Mapping[str, Any], output: Place) -> None:
+def show(verdict: Verdict, output: Storage) -> None:
     """Print a verdict to stdout."""
     console = Console(highlight=False)
-    totals = document["totals"]
+    totals = verdict.totals
     console.print(
         Text(
-            f"{document['outcome'].replace('_', ' ')}: {totals['accepted_rows']:,} of"
-            f" {totals['rows']:,} rows accepted, {totals['quarantined_rows']:,} quarantined,"
-            f" {totals['held_rows']:,} held back; {totals['rejected_files']} of"
-            f" {totals['files']} files rejected",
+            f"{verdict.outcome.replace('_', ' ')}: {totals.accepted_rows:,} of"
+            f" {totals.rows:,} rows accepted, {totals.quarantined_rows:,} quarantined,"
+            f" {totals.held_rows:,} held back; {totals.rejected_files} of"
+            f" {totals.files} files rejected",
             style="bold",
         )
     )
@@ -32,31 +29,31 @@ def show(document: Mapping[str, Any], output: Place) -> None:
     table.add_column("status")
     for heading in ("accepted", "quarantined", "held"):
         table.add_column(heading, justify="right")
-    for file in document["files"]:
+    for file in verdict.files:
         table.add_row(
-            Text(file["name"]),
-            Text(file["status"], style=_STYLES[file["status"]]),
-            f"{file['accepted_rows']:,}",
-            f"{file['quarantined_rows']:,}",
-            f"{file['held_rows']:,}",
+            Text(file.name),
+            Text(file.status, style=_STYLES[file.status]),
+            f"{file.accepted_rows:,}",
+            f"{file.quarantined_rows:,}",
+            f"{file.held_rows:,}",
         )
     console.print(table)
-    for file in document["files"]:
-        if file["reason"]:
-            _line(console, f"{file['name']}: {file['reason']}: {file['detail']}", "red")
-        if file["reasons"]:
-            counts = ", ".join(f"{reason} {count:,}" for reason, count in file["reasons"].items())
-            _line(console, f"{file['name']}: {counts}", "")
-    for warning in document["warnings"]:
-        text = f"{warning['file']}: {warning['reason']} {warning['count']:,}"
+    for file in verdict.files:
+        if file.reason:
+            _line(console, f"{file.name}: {file.reason}: {file.detail}", "red")
+        if file.reasons:
+            counts = ", ".join(f"{reason} {count:,}" for reason, count in file.reasons.items())
+            _line(console, f"{file.name}: {counts}", "")
+    for warning in verdict.warnings:
+        text = f"{warning.file}: {warning.reason} {warning.count:,}"
         _line(console, f"warning: {text}", "yellow")
     for label, key in (
-        ("failing rows", document["quarantined_rows"]),
-        ("Data Docs", document["data_docs"]),
-        ("verdict", RunKeys(document["run_id"]).verdict),
+        ("failing rows", verdict.quarantined_rows),
+        ("Data Docs", verdict.data_docs),
+        ("verdict", RunKeys(verdict.run_id).verdict),
     ):
         if key:
-            _line(console, f"{label}: {output.where(key)}", "")
+            _line(console, f"{label}: {output.uri(key)}", "")
 
 
 def _line(console: Console, text: str, style: str) -> None:

@@ -4,43 +4,47 @@
     python -m expectations.validate --manifest s3://BUCKET/runs/RUN/manifest.json \\
         --output s3://BUCKET
 
+The steps pass records to each other: read, check and set aside (one suite after the other),
+write, report.
+
 Exit codes: 0 with a verdict, however bad the data; 2 for wrong usage or settings; 1 when the
-run itself failed, and then there is no verdict. A summary goes to stdout, progress to stderr.
-With --manifest all of it is JSON lines on stderr.
+run itself failed and wrote no verdict. A summary goes to stdout, progress to stderr. With
+--manifest everything goes to stderr as JSON lines.
 """
 
 import argparse
-import json
 import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from importlib import import_module
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import duckdb
 
-from contract.keys import DATA_DOCS_RUNS, RunKeys
+from contract.keys import RunKeys
 from contract.typed_json import DocumentError
-from delivery import reader
+from contract.verdict import Verdict
 from delivery.container_log import Stages, container_log, one_line
-from delivery.datasets import DATASETS
-from delivery.landed_files import DeliveryError, LandedFile, files_in, in_order_of_landing
-from delivery.reader import FileReading
+from delivery.landed_files import DeliveryError
+from delivery.storage import Storage, open_storage
 
-from . import data_docs, judgement, quality_history, quarantine, storage, summary, verdict
+from . import check_tables, data_docs, summary
+from .check import CHECKS, check
+from .read import THREADS, Delivery, fetch_known, read
+from .report import report
 from .rules import SUITES, SuiteError
+from .set_aside import file_verdicts, set_aside, warnings
+from .verdict import compose
+from .write import write_rows
 
 # Not __name__, which is __main__ in the container.
 log = logging.getLogger("expectations.validate")
 
-_THREADS: Final = 2
 _ATTEMPTS: Final = 4
 
 
@@ -50,10 +54,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``memory_limit`` is DuckDB's own, Python's 250 MB come on top.
+    """``memory_limit`` is that of DuckDB; Python needs 250 MB more.
 
-    DuckDB spills to TMPDIR beyond it, but not all: of fourteen runs over 4 million rows with 100
-    to 180 MB ten ended for lack of memory, with 512 MB one of three. Then it is doubled.
+    DuckDB spills to TMPDIR beyond it, but not everything: of 14 runs over 4 million rows with 100
+    to 180 MB, 10 ran out of memory, with 512 MB 1 of 3. Then the limit is doubled.
     """
 
     max_bad_row_percent: float = 10
@@ -78,203 +82,83 @@ class Settings:
         return cls(max_bad_row_percent=percent, memory_limit=limit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """The files of a run in the order of their landing, and the keys they were claimed under."""
-
-    run_id: str
-    files: Sequence[LandedFile]
-    keys: Sequence[str]
-
-    @classmethod
-    def of_folder(cls, folder: Path, run_id: str) -> Self:
-        files = files_in(folder)
-        return cls(run_id=run_id, files=files, keys=[file.name for file in files])
-
-    @classmethod
-    def of_manifest(cls, uri: str, folder: Path) -> Self:
-        manifest = storage.fetch_manifest(uri)
-        fetched = storage.fetch_files(manifest, folder)
-        pairs = sorted(
-            zip(fetched, (file.key for file in manifest.files), strict=True),
-            key=lambda pair: in_order_of_landing(pair[0]),
-        )
-        return cls(
-            run_id=manifest.run_id,
-            files=[file for file, _ in pairs],
-            keys=[key for _, key in pairs],
-        )
-
-
 def validate(
     delivery: Delivery,
-    output: storage.Place,
+    output: Storage,
     *,
     work: Path,
     known: Path | None,
     settings: Settings,
     now: datetime,
     suites: Path,
-) -> dict[str, Any]:
-    """Judge a delivery, put everything that comes of it into ``output``, and return the verdict.
+) -> Verdict:
+    """Check a delivery, store all results in ``output``, and return the verdict.
 
-    ``work`` is a folder for this run alone. The verdict is written last, so that it never
-    speaks of things that are not there.
+    ``work`` is a folder for this run alone. The verdict is stored last: all that it names exists.
 
     Raises:
         SuiteError: the rules could not be loaded or computed.
     """
-    keys = RunKeys(delivery.run_id)
-    history = _history(output)
+    run_id, results = delivery.run_id, work / "results"
+    percent = settings.max_bad_row_percent
+    history = data_docs.read_history(output)
     stages = Stages()
-    with (
-        duckdb.connect(
-            work / "delivery.duckdb",
-            config={
-                "memory_limit": settings.memory_limit,
-                "temp_directory": str(work / "spill"),
-                "threads": _THREADS,
-            },
-        ) as connection,
-        ThreadPoolExecutor(max_workers=1) as beside,
-    ):
-        # Importing Great Expectations takes seconds, of which the reading hides a part.
-        imported = beside.submit(_import_gx)
+    with _database(work, settings) as connection:
         with stages.stage("read"):
-            readings = reader.read(delivery.files, connection, threads=_THREADS)
-            gx = imported.result()
-        log.info(
-            "read %(rows)d rows",
-            {"rows": sum(reading.rows for reading in readings), "files": len(readings)},
-        )
-        # Only now: the reader tells a row's line by the order of rows.
-        connection.execute("SET preserve_insertion_order = false")
-
-        judgement.prepare(connection, readings, typical_rows=history.typical_rows(), known=known)
+            readings, gx = read(delivery.files, connection)
+        check_tables.create(connection, readings, typical_rows=history.typical_rows(), known=known)
         checks = gx.Checks(connection)
         runs = []
-        for step in judgement.STEPS:
-            judgement.prepare_step(connection, step)
-            suite = gx.load_suite(suites / f"{step.suite}.json")
-            with stages.stage(f"check {step.suite}"):
-                run = checks.run(
-                    suite,
-                    table=step.table,
-                    parameters={"latest_order_date": (now.date() + timedelta(days=1)).isoformat()},
-                    run_id=delivery.run_id,
-                    run_time=now,
-                )
-            judgement.record(connection, run.outcomes)
-            if step.dataset is not None:
-                judgement.set_aside(
-                    connection,
-                    step.dataset,
-                    readings,
-                    max_bad_row_percent=settings.max_bad_row_percent,
-                )
-            runs.append((suite, step.table, run))
-            log.info(
-                "%(suite)s: %(failed)d of %(expectations)d expectations failed",
-                {
-                    "suite": step.suite,
-                    "failed": sum(not outcome.success for outcome in run.outcomes),
-                    "expectations": len(run.outcomes),
-                },
-            )
-
-        files = [
-            verdict.judge(facts)
-            for facts in judgement.file_facts(
-                connection,
-                readings,
-                delivery.keys,
-                max_bad_row_percent=settings.max_bad_row_percent,
-            )
-        ]
-        rules = [(suite.name, o.rule) for suite, _, run in runs for o in run.outcomes]
-        results = work / "results"
-        accepted = {
-            dataset: keys.accepted(dataset)
-            for dataset in DATASETS
-            if quarantine.write_accepted(connection, dataset, results / keys.accepted(dataset))
-        }
-        held = {
-            dataset: keys.held(dataset)
-            for dataset in DATASETS
-            if quarantine.write_held(connection, dataset, results / keys.held(dataset))
-        }
-        bad = quarantine.write_failing_rows(connection, readings, results / keys.quarantined_rows)
-        document = verdict.document(
-            run_id=delivery.run_id,
+        for each in CHECKS:
+            with stages.stage(f"check {each.suite}"):
+                run = check(connection, each, checks, suites=suites, run_id=run_id, now=now)
+            set_aside(connection, each.dataset, run.outcomes, readings, percent)
+            runs.append(run)
+        files = file_verdicts(connection, readings, delivery.keys, percent)
+        rules = [rule for run in runs for rule in run.rules]
+        written = write_rows(connection, readings, results, RunKeys(run_id))
+        verdict = compose(
+            run_id=run_id,
             created_at=now,
             files=files,
-            warnings=judgement.warnings(connection, [rule for _, rule in rules]),
-            accepted=accepted,
-            held=held,
-            quarantined_rows=f"{keys.quarantined_rows}.csv" if bad else None,
-            data_docs=keys.data_docs,
+            warnings=warnings(connection, rules),
+            accepted=written.accepted,
+            held=written.held,
+            quarantined_rows=written.quarantined,
         )
-        quality_history.write(connection, rules, results, run_id=delivery.run_id, run_time=now)
-
-    data_docs.write_site(results, verdict=document, run_time=now, runs=runs, history=history)
-
-    _set_aside(document, readings, results, keys)
-    produced = [path for path in sorted(results.rglob("*")) if path.is_file()]
+        report(connection, verdict, runs=runs, readings=readings, history=history, folder=results)
     with stages.stage("write"):
-        output.put_all([(path, path.relative_to(results).as_posix()) for path in produced])
-    log.info(
-        "wrote %(written)d files to %(place)s",
-        {"written": len(produced), "place": output.where("")},
+        _store(verdict, results, output)
+    return verdict
+
+
+def _database(work: Path, settings: Settings) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        work / "delivery.duckdb",
+        config={
+            "memory_limit": settings.memory_limit,
+            "temp_directory": str(work / "spill"),
+            "threads": THREADS,
+        },
     )
-    last = work / "verdict.json"
-    last.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    output.put(last, keys.verdict)
-    return document
 
 
-def _import_gx() -> Any:
-    """Import what runs the suites as if there were no pyspark, as in the validator's image.
-
-    Great Expectations imports that too where it is installed, and nothing here needs it: 0.9 of
-    6.6 s.
-    """
-    if "pyspark" in sys.modules or "great_expectations" in sys.modules:
-        return import_module("expectations.gx")
-    sys.modules["pyspark"] = None  # type: ignore[assignment]  # what makes an import fail
-    try:
-        return import_module("expectations.gx")
-    finally:
-        del sys.modules["pyspark"]
-
-
-def _history(output: storage.Place) -> data_docs.History:
-    try:
-        return data_docs.History.from_json(output.get(DATA_DOCS_RUNS))
-    except data_docs.HistoryError as error:
-        # Bad news for the index page only: not worth a delivery.
-        log.warning("%s; the list of runs starts anew", error)
-        return data_docs.History()
-
-
-def _set_aside(
-    document: Mapping[str, Any], readings: Sequence[FileReading], results: Path, keys: RunKeys
-) -> None:
-    """Put each rejected file and, beside it, the reason among the results."""
-    for reading, file in zip(readings, document["files"], strict=True):
-        if file["status"] == "rejected":
-            target = results / keys.quarantined_file(reading.file.name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(reading.file.path.resolve())
-            target.with_name(f"{target.name}.reason.json").write_text(
-                json.dumps(file, indent=1, ensure_ascii=False), encoding="utf-8"
-            )
+def _store(verdict: Verdict, results: Path, output: Storage) -> None:
+    files = [path for path in sorted(results.rglob("*")) if path.is_file()]
+    output.put_all([(path, path.relative_to(results).as_posix()) for path in files])
+    log.info(
+        "wrote %(written)d files to %(place)s", {"written": len(files), "place": output.uri("")}
+    )
+    key = RunKeys(verdict.run_id).verdict
+    (results / key).write_text(verdict.to_json(), encoding="utf-8")
+    output.put(results / key, key)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m expectations.validate",
         description="Validate a delivery of orders, order items and products.",
-        epilog="Exit codes: 0 with a verdict, however bad the data; 1 the run failed and left no"
+        epilog="Exit codes: 0 with a verdict, however bad the data; 1 the run failed and wrote no"
         " verdict; 2 wrong usage or settings. Environment: MAX_BAD_ROW_PERCENT (10),"
         " VALIDATOR_MEMORY_LIMIT, and boto3's own.",
     )
@@ -315,12 +199,10 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
             else:
                 run_id = arguments.run_id or f"local-{now:%Y%m%dT%H%M%SZ}"
                 delivery = Delivery.of_folder(arguments.input, run_id)
-            output = storage.place(arguments.output)
-            known = (
-                storage.fetch_known(arguments.known, work / "known") if arguments.known else None
-            )
+            output = open_storage(arguments.output)
+            known = fetch_known(arguments.known, work / "known") if arguments.known else None
 
-            def attempt(within: Settings, number: int) -> dict[str, Any]:
+            def attempt(within: Settings, number: int) -> Verdict:
                 own = work / f"attempt-{number}"
                 own.mkdir()
                 return validate(
@@ -333,34 +215,32 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
                     suites=SUITES,
                 )
 
-            document = _with_enough_memory(attempt, settings)
+            verdict = _with_enough_memory(attempt, settings)
     except SettingsError as error:
         return _failed(error, code=2)
     except DeliveryError as error:
-        # A folder was typed by a person; a manifest's files were there when it was written.
+        # A person gives a folder: wrong usage. A manifest names files that existed.
         return _failed(error, code=2 if arguments.input else 1)
     except (DocumentError, SuiteError) as error:
         return _failed(error, code=1)
     except duckdb.OutOfMemoryException as error:
         limit = settings.memory_limit
         return _failed(
-            f"DuckDB could not do with {limit}: set VALIDATOR_MEMORY_LIMIT higher ({error})", code=1
+            f"DuckDB needs more than {limit}: set VALIDATOR_MEMORY_LIMIT higher ({error})", code=1
         )
-    except Exception as error:  # a container's last line must name the cause, whatever it is
+    except Exception as error:  # a container's last line must name the cause
         return _failed(f"{type(error).__name__}: {error}", code=1, crash=error)
     if arguments.manifest:
-        log.info("verdict: %(outcome)s", {"outcome": document["outcome"], **document["totals"]})
+        log.info("verdict: %(outcome)s", {"outcome": verdict.outcome, **asdict(verdict.totals)})
     else:
-        summary.show(document, output)
+        summary.show(verdict, output)
     return 0
 
 
-def _with_enough_memory(
-    attempt: Callable[[Settings, int], dict[str, Any]], settings: Settings
-) -> dict[str, Any]:
-    """Try again with twice the memory where DuckDB can't do with its limit, three times at most.
+def _with_enough_memory(attempt: Callable[[Settings, int], Verdict], settings: Settings) -> Verdict:
+    """Try again with twice the memory when DuckDB runs out of it, three times at most.
 
-    Nothing has been written by then: results are stored once all rules have been computed.
+    Nothing is stored by then: results are stored once all rules are computed.
     """
     for number in range(_ATTEMPTS):
         try:
@@ -369,7 +249,9 @@ def _with_enough_memory(
             if number + 1 == _ATTEMPTS:
                 raise
             more = _doubled(settings.memory_limit)
-            log.warning("DuckDB could not do with %s: again with %s", settings.memory_limit, more)
+            log.warning(
+                "DuckDB needs more than %s: trying again with %s", settings.memory_limit, more
+            )
             settings = replace(settings, memory_limit=more)
     raise AssertionError("the last attempt returns or raises")
 
@@ -386,12 +268,12 @@ def _failed(error: object, *, code: int, crash: Exception | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Great Expectations imports pyspark, and pandas pyarrow, wherever they are installed. Nothing
-    # here needs them, and without them the import is 0.8 s and 60 MB smaller.
+    # Great Expectations imports pyspark, and pandas imports pyarrow, where they are installed. The
+    # validator needs neither, and without them the import takes 0.8 s and 60 MB less.
     for optional in ("pyspark", "pyarrow"):
         sys.modules[optional] = None  # type: ignore[assignment]
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # An orderly end makes duckdb's binding list 60 "leaked" types on stderr, after our last line.
+    # A normal exit makes duckdb's binding list 60 "leaked" types on stderr, after our last line.
     os._exit(code)

@@ -13,7 +13,9 @@ import duckdb
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from expectations import storage, validate
+from contract.verdict import Verdict
+from delivery.storage import Folder
+from expectations import validate
 from tests.conftest import write_delivery
 from tests.spark_jobs.shop import aws
 
@@ -96,16 +98,16 @@ def validate_folder(tmp_path_factory: pytest.TempPathFactory) -> Validate:
         suites = kwargs.pop("suites", validate.SUITES)
         verdict = validate.validate(
             validate.Delivery.of_folder(folder, run_id),
-            storage.Folder(root),
+            Folder(root),
             work=tmp_path_factory.mktemp("work"),
             known=known,
             settings=validate.Settings(**kwargs),
             now=NOW,
             suites=suites,
         )
-        stored = json.loads((root / f"runs/{run_id}/verdict.json").read_text())
-        assert stored == verdict
-        return Outcome(verdict=stored, root=root)
+        stored = (root / f"runs/{run_id}/verdict.json").read_text()
+        assert Verdict.from_json(stored) == verdict
+        return Outcome(verdict=json.loads(stored), root=root)
 
     return run
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_a_verdict_is_there_whole_or_not_at_all(
 ) -> None:
     """The disk fills up while the verdict, the last of all files, is copied."""
     out = tmp_path / "out"
-    copy = validate.storage.shutil.copyfile
+    copy = shutil.copyfile
 
     def full(source: Path, target: Path) -> None:
         copy(source, target)
@@ -69,7 +70,7 @@ def test_a_verdict_is_there_whole_or_not_at_all(
             os.truncate(target, 10)
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(validate.storage.shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
     assert run("--input", incoming, "--output", out, "--run-id", "r") == 1
     assert sorted(path.name for path in (out / "runs/r").iterdir()) == ["accepted"]
 
@@ -139,7 +140,7 @@ def test_a_run_that_needs_more_memory_is_tried_again_with_twice_as_much(
     settings = validate.Settings(memory_limit="100MB")
     assert validate._with_enough_memory(attempt, settings) == {"outcome": "accepted"}
     assert tried == ["100MB", "200MB", "400MB"]
-    assert caplog.messages[0] == "DuckDB could not do with 100MB: again with 200MB"
+    assert caplog.messages[0] == "DuckDB needs more than 100MB: trying again with 200MB"
 
 
 def test_a_run_that_never_has_enough_memory_fails_in_the_end() -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from contract.keys import DATA_DOCS_RUNS
+from contract.verdict import Totals, Verdict
 from expectations import data_docs
 from samples import generate
 from tests.conftest import IN_CI, ROOT
@@ -144,28 +146,21 @@ def test_the_pages_are_drawn_by_a_real_browser(
     assert picture.stat().st_size > 20_000
 
 
-def verdict(run_id: str) -> dict[str, object]:
+def verdict(run_id: str) -> Verdict:
     known = entry(run_id, rows=20)
-    totals = {
-        name: getattr(known, name)
-        for name in (
-            "files",
-            "rejected_files",
-            "rows",
-            "accepted_rows",
-            "quarantined_rows",
-            "held_rows",
-        )
-    }
-    return {
-        "run_id": run_id,
-        "created_at": NOW.isoformat(),
-        "outcome": "accepted",
-        "totals": totals,
-        "files": [],
-        "warnings": [],
-        "quarantined_rows": None,
-    }
+    totals = Totals(**{field.name: getattr(known, field.name) for field in fields(Totals)})
+    return Verdict(
+        run_id=run_id,
+        created_at=NOW,
+        outcome="accepted",
+        totals=totals,
+        files=(),
+        warnings=(),
+        accepted={},
+        held={},
+        quarantined_rows=None,
+        data_docs=None,
+    )
 
 
 def publish(root: Path, run_id: str) -> dict[str, int]:
@@ -175,7 +170,6 @@ def publish(root: Path, run_id: str) -> dict[str, int]:
     data_docs.write_site(
         work,
         verdict=verdict(run_id),
-        run_time=NOW,
         runs=[],
         history=data_docs.History.from_json(before),
     )

@@ -9,7 +9,8 @@ import pytest
 
 from contract.keys import DATA_DOCS_RUNS, RunKeys
 from contract.manifest import FileVersion, Manifest
-from expectations import data_docs, storage, validate
+from delivery.storage import open_storage
+from expectations import data_docs, validate
 from tests.conftest import HEADERS
 
 from .conftest import BUCKET, NOW, clean_files
@@ -161,7 +162,7 @@ def test_a_crash_is_one_line_with_its_traceback_as_a_field(
 
 def test_a_bucket_with_a_prefix_keeps_everything_below_it(s3: "S3Client", tmp_path: Any) -> None:
     (tmp_path / "x.json").write_text("{}")
-    below = storage.place(f"s3://{BUCKET}/some/where")
+    below = open_storage(f"s3://{BUCKET}/some/where")
     below.put(tmp_path / "x.json", "runs/r/verdict.json")
     assert below.get("runs/r/verdict.json") == b"{}"
     assert below.get("runs/r/other.json") is None

@@ -21,7 +21,8 @@ from chalice_app.chalicelib.alerts.messages import Ended, Notice
 from chalice_app.chalicelib.settings import Settings
 from contract.manifest import FileVersion, Manifest
 from delivery.landed_files import files_in
-from expectations import storage, validate
+from delivery.storage import Folder
+from expectations import validate
 from tests.conftest import HEADERS, ROOT
 
 DOCUMENT: Final = ROOT / "docs/alerts.md"
@@ -171,7 +172,7 @@ def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
         validate.Delivery(
             run_id=RUN, files=landed, keys=[f"incoming/{file.name}" for file in landed]
         ),
-        storage.Folder(work / "output"),
+        Folder(work / "output"),
         work=scratch,
         known=None,
         settings=validate.Settings(),
@@ -192,7 +193,7 @@ def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
     manifest = Manifest(
         run_id=RUN, bucket=SETTINGS.bucket, created_at=NOW, forced=False, files=claimed
     )
-    return {"verdict": verdict, "manifest": manifest}
+    return {"verdict": json.loads(verdict.to_json()), "manifest": manifest}
 
 
 def _mixed() -> dict[str, str]:

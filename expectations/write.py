@@ -1,26 +1,62 @@
-"""Write what becomes of the rows: accepted and held ones as Parquet, bad ones with raw text."""
+"""Write: accepted rows and lines held back as Parquet, quarantined rows with their raw text."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from contract.keys import DatasetName
+from contract.keys import DatasetName, RunKeys
 from delivery.datasets import DATASETS
 from delivery.reader import FileReading
 from delivery.rejected_rows import raw_text
 
 # How many rows of a file are looked up in one pass over it; each costs about 200 bytes.
 _ROWS_PER_PASS: Final = 200_000
-# A megabyte of one line helps nobody; the file itself stays as it was delivered.
+# The raw text of a row may be megabytes long; the file itself stays as it was delivered.
 _MAX_RAW: Final = 10_000
 
 _CSV_COLUMNS: Final = ("dataset", "file", "line", "reasons", "raw")
 
 
-def write_accepted(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenRows:
+    """The keys of what was written: Parquet by dataset, and the CSV of quarantined rows."""
+
+    accepted: Mapping[str, str]
+    held: Mapping[str, str]
+    quarantined: str | None
+
+
+def write_rows(
+    connection: duckdb.DuckDBPyConnection,
+    readings: Sequence[FileReading],
+    folder: Path,
+    keys: RunKeys,
+) -> WrittenRows:
+    """Write every row to ``folder`` under the run's keys; without rows there is no file."""
+
+    def written(
+        write: Callable[[duckdb.DuckDBPyConnection, DatasetName, Path], int],
+        key_of: Callable[[DatasetName], str],
+    ) -> dict[str, str]:
+        return {
+            dataset: key_of(dataset)
+            for dataset in DATASETS
+            if write(connection, dataset, folder / key_of(dataset))
+        }
+
+    quarantined = _write_quarantined(connection, readings, folder / keys.quarantined_rows)
+    return WrittenRows(
+        accepted=written(_write_accepted, keys.accepted),
+        held=written(_write_held, keys.held),
+        quarantined=f"{keys.quarantined_rows}.csv" if quarantined else None,
+    )
+
+
+def _write_accepted(
     connection: duckdb.DuckDBPyConnection, dataset: DatasetName, target: Path
 ) -> int:
     """Write a dataset's accepted rows, typed, with where they come from; return their number.
@@ -30,19 +66,19 @@ def write_accepted(
     """
     source = f"""
         FROM {dataset} AS row JOIN files AS file USING (_file)
-        ANTI JOIN condemned USING (_file, _line) ANTI JOIN held USING (_file, _line)
+        ANTI JOIN quarantined USING (_file, _line) ANTI JOIN pending_lines USING (_file, _line)
         ANTI JOIN rejected_files USING (_file)
         WHERE _unreadable IS NULL
         """
     return _copy(connection, dataset, source, target)
 
 
-def write_held(connection: duckdb.DuckDBPyConnection, dataset: DatasetName, target: Path) -> int:
-    """Write the lines that wait for a parent, as accepted ones with ``_reasons``, a list."""
+def _write_held(connection: duckdb.DuckDBPyConnection, dataset: DatasetName, target: Path) -> int:
+    """Write the rows that wait for a parent, like accepted ones, with a list of ``_reasons``."""
     source = f"""
         FROM {dataset} AS row JOIN files AS file USING (_file)
         JOIN (SELECT _file, _line, list(reason ORDER BY reason) AS _reasons
-              FROM failing SEMI JOIN held USING (_file, _line)
+              FROM failing SEMI JOIN pending_lines USING (_file, _line)
               WHERE effect = 'hold_row' GROUP BY ALL) USING (_file, _line)
         """  # noqa: S608  # a dataset's name
     return _copy(connection, dataset, source, target, extra=", _reasons")
@@ -68,7 +104,7 @@ def _copy(
     return int(count)
 
 
-def write_failing_rows(
+def _write_quarantined(
     connection: duckdb.DuckDBPyConnection, readings: Sequence[FileReading], target: Path
 ) -> int:
     """Write every bad row to ``target``.csv and ``target``.parquet; return their number.

@@ -1,0 +1,122 @@
+"""Files under keys such as ``runs/RUN/verdict.json``: in a folder, or in a bucket in S3."""
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+from .landed_files import DeliveryError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PARALLEL: Final = 8
+
+_CONTENT_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+
+
+class Storage(Protocol):
+    def put(self, source: Path, key: str) -> None:
+        """Store a file under a key: whole, or not at all."""
+
+    def put_all(self, files: Sequence[tuple[Path, str]]) -> None:
+        """Store several files, in no particular order."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the content of a key, or None."""
+
+    def uri(self, key: str) -> str:
+        """Return the path or s3:// address of a key."""
+
+
+class Folder:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, source: Path, key: str) -> None:
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as scratch:
+            unfinished = Path(scratch.name)
+        try:
+            shutil.copyfile(source, unfinished)
+            unfinished.chmod(0o644)
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def put_all(self, files: Sequence[tuple[Path, str]]) -> None:
+        for source, key in files:
+            self.put(source, key)
+
+    def get(self, key: str) -> bytes | None:
+        path = self._root / key
+        return path.read_bytes() if path.is_file() else None
+
+    def uri(self, key: str) -> str:
+        return str(self._root / key)
+
+
+class Bucket:
+    def __init__(self, s3: "S3Client", bucket: str, prefix: str = "") -> None:
+        self._s3, self._bucket = s3, bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def put(self, source: Path, key: str) -> None:
+        kind = _CONTENT_TYPES.get(source.suffix, "application/octet-stream")
+        self._s3.upload_file(
+            str(source), self._bucket, self._prefix + key, ExtraArgs={"ContentType": kind}
+        )
+
+    def put_all(self, files: Sequence[tuple[Path, str]]) -> None:
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            for done in [pool.submit(self.put, source, key) for source, key in files]:
+                done.result()
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            found = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)
+        except self._s3.exceptions.NoSuchKey:
+            return None
+        return found["Body"].read()
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+
+def open_storage(uri: str) -> Storage:
+    """Return the folder or bucket that an argument names.
+
+    Raises:
+        DeliveryError: the argument is an address, but not of a bucket in S3.
+    """
+    if "://" not in uri:
+        return Folder(Path(uri))
+    bucket, prefix = _bucket_and_key(uri)
+    return Bucket(s3_client(), bucket, prefix)
+
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise DeliveryError(f"{uri}: neither a folder nor s3://bucket/key; check the argument")
+    return parts.netloc, parts.path.lstrip("/")
+
+
+def s3_client() -> "S3Client":
+    # A run over a local folder does not pay for the import (0.3 s).
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3", config=Config(max_pool_connections=PARALLEL * 2, retries={"mode": "standard"})
+    )

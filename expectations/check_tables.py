@@ -1,0 +1,165 @@
+"""The DuckDB tables that the suites run on or compare with, around those of the reader.
+
+:func:`create` and :func:`create_for` leave
+
+``files``: ``_file``, ``name``, ``dataset``, ``status``, ``landed_at``;
+``failing``: ``_file``, ``_line`` (0: the file itself), ``_lines``, ``reason``, ``effect``, one
+    row per failing row and reason;
+``quarantined``: ``_file``, ``_line``, ``_lines`` of the rows that go to quarantine, once each;
+``rejected_files``: ``_file`` of the files that are rejected whole;
+``pending_lines``: ``_file``, ``_line``, ``_lines`` of valid lines that wait for a parent;
+``known_orders``, ``known_products``: the ids that earlier runs accepted;
+``typical_rows``: the usual number of rows of a dataset's file;
+``valid_orders``, ``valid_products``, ``valid_lines``: the rows that are accepted;
+``lines_by_order``, ``line_totals``, ``order_totals``: what the lines of each order add up to.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from delivery.datasets import DATASETS
+from delivery.identity import once_across_files
+from delivery.reader import FileReading
+
+_TABLES: Final = """
+    CREATE TABLE files (
+        _file USMALLINT, name VARCHAR, dataset VARCHAR, status VARCHAR, landed_at TIMESTAMP);
+    CREATE TABLE failing (
+        _file USMALLINT, _line BIGINT, _lines INTEGER, reason VARCHAR, effect VARCHAR);
+    CREATE TABLE quarantined (_file USMALLINT, _line BIGINT, _lines INTEGER);
+    CREATE TABLE rejected_files (_file USMALLINT);
+    CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT);
+    CREATE VIEW pending_lines AS
+        SELECT DISTINCT _file, _line, _lines FROM failing
+        ANTI JOIN quarantined USING (_file, _line) ANTI JOIN rejected_files USING (_file)
+        WHERE effect = 'hold_row';
+    """
+# Each row that the reader could not split becomes a row of its dataset, so that the suites see it.
+_ADD_UNREADABLE_ROWS: Final = """
+    INSERT INTO {dataset} BY NAME
+        SELECT _file, _line, _lines, [reason] AS _unreadable
+        FROM unreadable_rows SEMI JOIN (FROM files WHERE dataset = '{dataset}') USING (_file)
+    """
+_VALID_PARENTS: Final = "".join(
+    f"""
+    CREATE VIEW valid_{dataset} AS
+        FROM {dataset} ANTI JOIN quarantined USING (_file, _line)
+        ANTI JOIN rejected_files USING (_file)
+        WHERE _unreadable IS NULL;
+    """  # a dataset's name
+    for dataset in ("orders", "products")
+)
+_VALID_LINES: Final = """
+    CREATE VIEW valid_lines AS
+        FROM order_items ANTI JOIN quarantined USING (_file, _line)
+        ANTI JOIN pending_lines USING (_file, _line) ANTI JOIN rejected_files USING (_file)
+        WHERE _unreadable IS NULL;
+    CREATE TABLE invalid_lines AS
+        SELECT _file, _line, true AS invalid FROM quarantined UNION ALL
+        SELECT _file, _line, true FROM pending_lines;
+    CREATE TABLE lines_by_order (
+        order_id VARCHAR, first_file USMALLINT, last_file USMALLINT, amount DECIMAL(38,4));
+    """
+# Every order with delivered lines; the amount is that of its valid lines, NULL without any.
+_LINES_BY_ORDER: Final = """
+    INSERT INTO lines_by_order
+        SELECT order_id, min(_file) FILTER (valid), max(_file) FILTER (valid),
+               sum(quantity * unit_price) FILTER (valid)
+        FROM (SELECT order_id, order_items._file, quantity, unit_price,
+                     invalid IS NULL AND _unreadable IS NULL
+                     AND _file NOT IN (FROM rejected_files) AS valid
+              FROM order_items LEFT JOIN invalid_lines USING (_file, _line)
+              WHERE order_id IS NOT NULL AND hash(order_id) % {parts} = {part})
+        GROUP BY order_id
+    """
+# One group takes about 100 bytes of memory that DuckDB can't spill during the aggregation.
+_LINES_PER_PART: Final = 500_000
+# Lines that several files repeat count once, as they do in the KPIs.
+_LINE_TOTALS: Final = f"""
+    CREATE TABLE orders_in_several_files AS
+        SELECT order_id FROM lines_by_order WHERE first_file <> last_file;
+    CREATE VIEW line_totals AS
+        SELECT order_id, amount FROM lines_by_order WHERE first_file = last_file
+        UNION ALL
+        SELECT order_id, sum(quantity * unit_price) AS amount
+        FROM ({once_across_files("valid_lines SEMI JOIN orders_in_several_files USING (order_id)")})
+        GROUP BY order_id;
+    """  # noqa: S608  # names of tables
+
+# Every valid order with what its lines add up to. Joined in parts, too: with text ids, a join of a
+# million orders needs more than 100 MB that DuckDB can't spill.
+_ORDER_TOTALS: Final = """
+    CREATE TABLE order_totals (
+        _file USMALLINT, _line BIGINT, _lines INTEGER, order_id VARCHAR,
+        total_amount DECIMAL(18,2), has_lines BOOLEAN, amount DECIMAL(38,4));
+    """
+_ORDER_TOTALS_PART: Final = """
+    INSERT INTO order_totals
+        SELECT _file, _line, _lines, order_id, total_amount, has_lines, amount
+        FROM (FROM valid_orders WHERE hash(order_id) % {parts} = {part})
+        LEFT JOIN (SELECT order_id, true AS has_lines FROM lines_by_order
+                   WHERE hash(order_id) % {parts} = {part}) USING (order_id)
+        LEFT JOIN (FROM line_totals WHERE hash(order_id) % {parts} = {part}) USING (order_id)
+        ANTI JOIN known_orders USING (order_id)
+    """
+
+
+def create(
+    connection: duckdb.DuckDBPyConnection,
+    readings: Sequence[FileReading],
+    *,
+    typical_rows: Mapping[str, int],
+    known: Path | None,
+) -> None:
+    """Create the tables that all suites use, and add the reader's faults to the datasets' tables.
+
+    ``typical_rows`` is the usual number of rows of a dataset's file; ``known`` a folder with
+    orders.parquet and products.parquet, the ids accepted by earlier runs.
+    """
+    connection.execute(_TABLES)
+    connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", [*map(_file, readings)])
+    for dataset in DATASETS:
+        connection.execute(_ADD_UNREADABLE_ROWS.format(dataset=dataset))
+    for reading in readings:
+        if reading.reason is not None:
+            connection.execute(
+                f"INSERT INTO {reading.file.dataset} BY NAME"  # a dataset's name
+                " SELECT ? AS _file, 0 AS _line, 0 AS _lines, [?] AS _unreadable",
+                [reading.ordinal, reading.reason],
+            )
+    if typical_rows:
+        connection.executemany("INSERT INTO typical_rows VALUES (?, ?)", list(typical_rows.items()))
+    for dataset, key in (("orders", "order_id"), ("products", "product_id")):
+        ids = known / f"{dataset}.parquet" if known else None
+        connection.execute(f"CREATE TABLE known_{dataset} ({key} VARCHAR)")
+        if ids is not None and ids.is_file():
+            connection.execute(
+                f"INSERT INTO known_{dataset} SELECT DISTINCT {key} FROM read_parquet(?)",  # noqa: S608
+                [str(ids)],
+            )
+
+
+def _file(reading: FileReading) -> tuple[object, ...]:
+    file, landed = reading.file, reading.file.landed_at
+    landed_utc = landed.astimezone(UTC).replace(tzinfo=None) if landed else None
+    return reading.ordinal, file.name, file.dataset, reading.status, landed_utc
+
+
+def create_for(suite: str, connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables of one suite; those before it have set their rows aside."""
+    if suite == "order_items":
+        connection.execute(_VALID_PARENTS)
+    elif suite == "relations":
+        connection.execute(_VALID_LINES)
+        [(rows,)] = connection.execute("SELECT count(*) FROM order_items").fetchall()
+        parts = 1 + rows // _LINES_PER_PART
+        for part in range(parts):
+            connection.execute(_LINES_BY_ORDER.format(parts=parts, part=part))
+        connection.execute(_LINE_TOTALS)
+        connection.execute(_ORDER_TOTALS)
+        for part in range(parts):
+            connection.execute(_ORDER_TOTALS_PART.format(parts=parts, part=part))
