@@ -1,9 +1,9 @@
-"""What boto3 raises, put into the words and exit codes of errors.py."""
+"""Turns what boto3 and the pipeline's own code raise into the errors of errors.py."""
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from .errors import AccessError, NotDeployedError, OperatorError, UsageError
+from .errors import AccessError, DamagedError, NotDeployedError, OperatorError, UsageError
 from .policy import needed_for
 
 if TYPE_CHECKING:
@@ -49,15 +49,21 @@ _GONE: Final = frozenset(
 
 
 def explained(error: Exception, *, stage: str, where: str) -> OperatorError | None:
-    """Return what an error of AWS means to a person, or None for an error of the program itself.
+    """Return the operator's error for a known one, or None for a bug.
 
     ``where`` is the endpoint, or the region and profile, that the command called.
     """
     from botocore import exceptions as aws
 
     from chalice_app.chalicelib.aws.kpi_tables import TableBusyError
+    from contract.typed_json import DocumentError
 
     match error:
+        case DocumentError():
+            return DamagedError(
+                f"{error}: a document in the bucket cannot be read: repeat its run with `shopkpi "
+                "replay`, or use the version of shopkpi that was deployed"
+            )
         case TableBusyError():
             return _slow_down("BatchGetItem", where)
         case aws.ClientError():
@@ -87,7 +93,7 @@ def explained(error: Exception, *, stage: str, where: str) -> OperatorError | No
         case aws.ConnectionError() | aws.HTTPClientError():
             return AccessError(
                 f"{where}: no answer ({_first_line(error)}): check the network, the proxy and "
-                "--region; the embedded AWS answers while `make localcloud` runs"
+                "--region; start the embedded AWS with `make localcloud`"
             )
         case aws.BotoCoreError():
             return AccessError(f"{where}: {_first_line(error)}")
@@ -96,11 +102,11 @@ def explained(error: Exception, *, stage: str, where: str) -> OperatorError | No
 
 def _refused(error: "ClientError", *, stage: str, where: str) -> OperatorError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    said = str(error.response.get("Error", {}).get("Message", "")).strip()
+    message = str(error.response.get("Error", {}).get("Message", "")).strip()
     operation = error.operation_name
     if code in _DENIED:
-        return AccessError(_denied(operation, said, stage=stage))
-    if code in _EXPIRED or ("expired" in said and "token" in said.lower()):
+        return AccessError(_denied(operation, message, stage=stage))
+    if code in _EXPIRED or ("expired" in message and "token" in message.lower()):
         return AccessError(
             f"{where}: the credentials have expired: log in again (`aws sso login`), or renew "
             "AWS_SESSION_TOKEN"
@@ -118,31 +124,31 @@ def _refused(error: "ClientError", *, stage: str, where: str) -> OperatorError:
         return _slow_down(operation, where)
     if code in _GONE:
         return NotDeployedError(
-            f"{operation}: {said or code}: the deployment of stage {stage} is not whole; see what "
+            f"{operation}: {message or code}: stage {stage} is not completely deployed; see what "
             "is missing with `shopkpi doctor`"
         )
-    return AccessError(f"{where}: {operation} has failed: {code}: {_one_line(said)}")
+    return AccessError(f"{where}: {operation} failed: {code}: {_one_line(message)}")
 
 
 def _slow_down(operation: str, where: str) -> AccessError:
     return AccessError(f"{where}: AWS asks to slow down ({operation}): try again in a minute")
 
 
-def _denied(operation: str, said: str, *, stage: str) -> str:
-    """Say who may not do what, and which policy to add it to."""
+def _denied(operation: str, message: str, *, stage: str) -> str:
+    """Name the identity, the missing permission, and the policy that grants it."""
     action, sid = needed_for(operation)
-    told = re.search(r"perform:? ([a-z0-9-]+:\w+)", said)
-    who = re.search(r"(arn:[\w-]+:(?:iam|sts)::[^ ]+)", said)
-    on = re.search(r"on (?:the )?resource:? ([^ ]+)", said)
-    what = f"{told[1] if told else action}{f' on {on[1]}' if on else ''}"
-    if "explicit deny" in said:
+    named = re.search(r"perform:? ([a-z0-9-]+:\w+)", message)
+    who = re.search(r"(arn:[\w-]+:(?:iam|sts)::[^ ]+)", message)
+    on = re.search(r"on (?:the )?resource:? ([^ ]+)", message)
+    what = f"{named[1] if named else action}{f' on {on[1]}' if on else ''}"
+    if "explicit deny" in message:
         return (
-            f"{who[1] if who else 'this identity'} may not {what}: a policy denies it, look for "
-            "that in the account's and the organisation's policies"
+            f"{who[1] if who else 'this identity'} may not {what}: a policy denies it; look for "
+            "the deny in the policies of the account and the organisation"
         )
     statement = f"the statement {sid} of the policy" if sid else "the policy"
     return (
-        f"{who[1] if who else 'this identity'} may not {what}: have an administrator attach "
+        f"{who[1] if who else 'this identity'} may not {what}: ask an administrator to attach "
         f"{statement} that `shopkpi policy --stage {stage}` prints"
     )
 

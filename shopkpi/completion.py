@@ -1,6 +1,6 @@
-"""What the shell offers after TAB: run ids and categories of the stage that the line names.
+"""Shell completion of run ids and categories, of the stage that the command line names.
 
-A completion that fails offers nothing: no message may end up in the line being typed.
+A completion that fails offers nothing: a message would appear in the command line.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from . import history, kpis
-from .pipeline import Pipeline, Place
+from .pipeline import Pipeline, Target
 
 _OFFERED = 20
 
@@ -40,7 +40,7 @@ def categories(context: typer.Context, incomplete: str) -> Iterator[str]:
 def _pipeline(context: typer.Context) -> Pipeline:
     given = context.params
     return Pipeline(
-        Place.of(
+        Target.of(
             stage=given.get("stage"),
             profile=given.get("profile"),
             region=given.get("region"),

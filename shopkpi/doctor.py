@@ -1,4 +1,4 @@
-"""Is everything in its place? One line for each thing, and for what is not, the fix."""
+"""Checks of a deployment: each returns a finding, and the fix of a problem."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from .aws_errors import explained
 from .errors import AccessError, OperatorError
 from .pipeline import FUNCTIONS
 from .screen import Screen, table
-from .status import describe_lock, look_at_lock
+from .status import describe_lock, read_lock
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -29,7 +29,7 @@ _SOUND_STACK: Final = re.compile(r"(CREATE|UPDATE|UPDATE_ROLLBACK|IMPORT)_COMPLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """``fix`` is None where all is well."""
+    """``fix`` is None when there is no problem."""
 
     subject: str
     fact: str
@@ -43,16 +43,15 @@ class Finding:
 Check = Callable[["Pipeline"], Iterator[Finding]]
 
 
-def examine(pipeline: "Pipeline", screen: Screen) -> list[Finding]:
-    """Make every check; one that may not look is itself a finding.
+def collect(pipeline: "Pipeline", screen: Screen) -> list[Finding]:
+    """Make every check. A check that AWS refuses is itself a finding.
 
-    Raises OperatorError when AWS does not answer at all, or nothing is deployed: then there is
-    nothing to examine.
+    Raises OperatorError when AWS does not answer, or nothing is deployed.
     """
     found = list(_identity(pipeline))
     found += _stack(pipeline)
     for check in _CHECKS:
-        with screen.busy(f"looking at {check.__name__.strip('_')}"):
+        with screen.busy(f"checking {check.__name__.strip('_')}"):
             found += _carefully(check, pipeline)
     return found
 
@@ -62,8 +61,8 @@ def _carefully(check: Check, pipeline: "Pipeline") -> Iterator[Finding]:
     try:
         yield from check(pipeline)
     except (BotoCoreError, ClientError) as error:
-        meant = explained(error, stage=pipeline.stage, where=pipeline.where)
-        yield _finding(subject, meant or AccessError(str(error)))
+        known = explained(error, stage=pipeline.stage, where=pipeline.where)
+        yield _finding(subject, known or AccessError(str(error)))
     except OperatorError as error:
         yield _finding(subject, error)
 
@@ -81,11 +80,13 @@ def _identity(pipeline: "Pipeline") -> Iterator[Finding]:
 
 
 def clock(here: datetime, aws: datetime) -> Finding:
-    """Compare this machine's clock with the Date of an answer of AWS, which has whole seconds."""
+    """Compare this machine's clock with the Date header of AWS, which has whole seconds."""
     skew = round((here - aws.astimezone(UTC)).total_seconds())
     side = "ahead of" if skew > 0 else "behind"
     if abs(skew) <= _MAX_SKEW_SECONDS:
-        return Finding(subject="clock", fact=f"{abs(skew)} s {side} AWS" if skew else "as AWS's")
+        return Finding(
+            subject="clock", fact=f"{abs(skew)} s {side} AWS" if skew else "equal to AWS"
+        )
     return Finding(
         subject="clock",
         fact=f"{abs(skew)} s {side} AWS, which refuses requests that are 5 minutes off",
@@ -118,7 +119,7 @@ def _settings(pipeline: "Pipeline") -> Iterator[Finding]:
     yield Finding(
         subject="settings",
         fact=f"a batch is {given.min_order_files} orders, {given.min_item_files} order_items and "
-        f"{given.min_product_files} products files, or what there is after "
+        f"{given.min_product_files} products files, or any files after "
         f"{given.force_after.total_seconds() / 60:g} minutes",
     )
 
@@ -131,23 +132,23 @@ def _bucket(pipeline: "Pipeline") -> Iterator[Finding]:
         fact=f"of {bucket}: {status}",
         fix=None
         if status == "Enabled"
-        else "without it an overwritten file is lost: aws s3api put-bucket-versioning --bucket "
-        f"{bucket} --versioning-configuration Status=Enabled",
+        else "an overwritten file is lost without it: aws s3api put-bucket-versioning "
+        f"--bucket {bucket} --versioning-configuration Status=Enabled",
     )
     yield _uploads(pipeline, s3.get_bucket_notification_configuration(Bucket=bucket))
 
 
 def _uploads(pipeline: "Pipeline", configuration: Any) -> Finding:
-    """Say whether an upload reaches the function of this stage."""
+    """Check that an upload calls the function of this stage."""
     name, prefix = pipeline.function_name("CheckFileThreshold"), pipeline.settings.prefix
-    for wired in configuration.get("LambdaFunctionConfigurations", []):
+    for rule_set in configuration.get("LambdaFunctionConfigurations", []):
         rules = {
             rule["Name"].lower(): rule["Value"]
-            for rule in wired.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+            for rule in rule_set.get("Filter", {}).get("Key", {}).get("FilterRules", [])
         }
-        ours = wired["LambdaFunctionArn"].split(":")[6] == name
-        heard = any(event.startswith("s3:ObjectCreated:") for event in wired["Events"])
-        if ours and heard and prefix.startswith(rules.get("prefix", "")):
+        ours = rule_set["LambdaFunctionArn"].split(":")[6] == name
+        matches = any(event.startswith("s3:ObjectCreated:") for event in rule_set["Events"])
+        if ours and matches and prefix.startswith(rules.get("prefix", "")):
             suffix = rules.get("suffix", "")
             if ".csv".endswith(suffix):
                 return Finding(subject="uploads", fact=f"to {prefix}*.csv call {name}")
@@ -155,7 +156,7 @@ def _uploads(pipeline: "Pipeline", configuration: Any) -> Finding:
         return Finding(subject="uploads", fact="are sent to EventBridge")
     return Finding(
         subject="uploads",
-        fact=f"to {prefix} call nothing, so that files wait for the 5-minute look",
+        fact=f"to {prefix} call nothing: files wait for the 5-minute check",
         fix=f"deploy the functions again: make deploy STAGE={pipeline.stage}",
     )
 
@@ -177,7 +178,7 @@ def _functions(pipeline: "Pipeline") -> Iterator[Finding]:
             wrong.append(f"{function} works on bucket {bucket}")
     yield Finding(
         subject="functions",
-        fact="; ".join(wrong) if wrong else f"all {len(FUNCTIONS)} are there",
+        fact="; ".join(wrong) if wrong else f"all {len(FUNCTIONS)} exist",
         fix=f"deploy them again: make deploy STAGE={pipeline.stage}" if wrong else None,
     )
 
@@ -193,7 +194,7 @@ def _schedule(pipeline: "Pipeline") -> Iterator[Finding]:
     if not rules:
         yield Finding(
             subject="schedule",
-            fact=f"nothing calls {name}: late files and dead locks wait for ever",
+            fact=f"nothing calls {name}: it would start late files and free stale locks",
             fix=f"deploy the functions again: make deploy STAGE={pipeline.stage}",
         )
     for rule in rules:
@@ -202,7 +203,7 @@ def _schedule(pipeline: "Pipeline") -> Iterator[Finding]:
             fact=f"{rule['Name']}, {rule.get('ScheduleExpression')}, is {rule['State']}",
             fix=None
             if rule["State"] == "ENABLED"
-            else f"late files and dead locks wait: aws events enable-rule --name {rule['Name']}",
+            else f"late files and stale locks wait: aws events enable-rule --name {rule['Name']}",
         )
 
 
@@ -219,7 +220,7 @@ def _tables(pipeline: "Pipeline") -> Iterator[Finding]:
         except dynamodb.exceptions.ResourceNotFoundException:
             yield Finding(
                 subject="table",
-                fact=f"{name} is not there",
+                fact=f"{name} does not exist",
                 fix=f"deploy the stack: make deploy STAGE={pipeline.stage}",
             )
             continue
@@ -244,7 +245,7 @@ def _machine(pipeline: "Pipeline") -> Iterator[Finding]:
     fact = f"{found['name']} is {found.get('status', 'ACTIVE')}"
     yield Finding(
         subject="machine",
-        fact=fact if not left else f"{fact}, with {left[0]} not filled in",
+        fact=fact if not left else f"{fact}, with the placeholder {left[0]}",
         fix=f"deploy the stack again: make deploy STAGE={pipeline.stage}"
         if left or found.get("status", "ACTIVE") != "ACTIVE"
         else None,
@@ -252,8 +253,8 @@ def _machine(pipeline: "Pipeline") -> Iterator[Finding]:
 
 
 def _images(pipeline: "Pipeline") -> Iterator[Finding]:
-    """The tasks' images: a laptop's embedded AWS runs processes or local images instead."""
-    if pipeline.place.environment.get("AWS_ENDPOINT_URL") or pipeline.from_environment:
+    """Check the tasks' images; the embedded AWS runs processes or local images instead."""
+    if pipeline.target.environment.get("AWS_ENDPOINT_URL") or pipeline.from_environment:
         return
     ecr = pipeline.client("ecr")
     for output in ("ValidatorImage", "TransformerImage"):
@@ -264,7 +265,7 @@ def _images(pipeline: "Pipeline") -> Iterator[Finding]:
         except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
             yield Finding(
                 subject="image",
-                fact=f"{repository}:{tag} is not in ECR, so that its task cannot start",
+                fact=f"{repository}:{tag} is not in ECR: its task cannot start",
                 fix=f"build and push it: make deploy STAGE={pipeline.stage}",
             )
         else:
@@ -272,13 +273,13 @@ def _images(pipeline: "Pipeline") -> Iterator[Finding]:
 
 
 def _java(pipeline: "Pipeline") -> Iterator[Finding]:
-    """Java where tasks are processes of this machine; an image has its own."""
-    if pipeline.place.environment.get("AWS_ENDPOINT_URL"):
+    """Check Java where tasks are processes of this machine; an image has its own."""
+    if pipeline.target.environment.get("AWS_ENDPOINT_URL"):
         yield java(_java_version())
 
 
 def java(version: str) -> Finding:
-    """``version`` is what ``java -version`` says, empty without a Java."""
+    """``version`` is the output of ``java -version``, empty when there is no Java."""
     major = re.search(r'version "(\d+)', version)
     if major and int(major[1]) >= _JAVA_NEEDED:
         return Finding(subject="java", fact=f"{major[1]}, for the engine spark")
@@ -286,7 +287,7 @@ def java(version: str) -> Finding:
         subject="java",
         fact=f"{major[1]} is too old" if major else "not found",
         fix="for the engine spark install Java 17 (apt-get install openjdk-17-jre-headless) or "
-        "name it in JAVA_HOME; without it ENGINE=sail computes the same",
+        "name it in JAVA_HOME; or use ENGINE=sail, which computes the same",
     )
 
 
@@ -298,7 +299,7 @@ def _java_version() -> str:
     if program is None:
         return ""
     try:
-        # It says its version on standard error.
+        # Java prints its version to standard error.
         return subprocess.run(  # noqa: S603 - the user's own Java
             [program, "-version"], capture_output=True, text=True, timeout=20, check=False
         ).stderr
@@ -310,9 +311,9 @@ def _letters(pipeline: "Pipeline") -> Iterator[Finding]:
     count = redrive.waiting(pipeline)
     yield Finding(
         subject="letters",
-        fact=f"{count} dead letters: events that a function has failed on"
+        fact=f"{count} dead letters: events that a function failed on"
         if count
-        else "none dead",
+        else "no dead letters",
         fix="see the errors with `shopkpi redrive --dry-run`, then `shopkpi redrive`"
         if count
         else None,
@@ -321,10 +322,10 @@ def _letters(pipeline: "Pipeline") -> Iterator[Finding]:
 
 def _lock(pipeline: "Pipeline") -> Iterator[Finding]:
     now = pipeline.now()
-    lock = look_at_lock(pipeline, now)
-    dead = lock is not None and lock.verdict == "dead"
+    lock = read_lock(pipeline, now)
+    stale = lock is not None and lock.verdict == "stale"
     fact, _, fix = describe_lock(lock, now).partition("; ")
-    yield Finding(subject="lock", fact=fact, fix=fix if dead else None)
+    yield Finding(subject="lock", fact=fact, fix=fix if stale else None)
 
 
 _CHECKS: Final = (
@@ -341,7 +342,7 @@ _CHECKS: Final = (
 )
 
 
-def draw(found: list[Finding]) -> list[Any]:
+def render(found: list[Finding]) -> list[Any]:
     from rich.text import Text
 
     return [

@@ -1,11 +1,12 @@
-"""What can go wrong between a person and the pipeline, each with its exit code.
+"""The errors of the commands, each with its exit code.
 
 OperatorError
-├── UsageError        2  what was typed cannot be meant
+├── DamagedError      1  a document in the bucket cannot be read
+├── UsageError        2  the command line cannot be used
 ├── NotFoundError     3  no such run, category or date
-├── AccessError       4  AWS cannot be reached, or refuses
-├── NotDeployedError  5  nothing is deployed where one looked
-└── RefusedError      6  it could be done, and must not be
+├── AccessError       4  AWS cannot be reached, or refuses the request
+├── NotDeployedError  5  there is no deployment of that name
+└── RefusedError      6  not now: a run holds the lock
 
 A message is one line: subject, fact and the next step.
 """
@@ -30,14 +31,14 @@ class Exit(IntEnum):
 
 EXIT_CODES: Final = {
     Exit.DONE: "done",
-    Exit.BAD: "the run that was waited for has failed, or the doctor has found a problem",
-    Exit.USAGE: "what was typed cannot be meant",
+    Exit.BAD: "the run failed (--wait), the doctor found a problem, or a document is damaged",
+    Exit.USAGE: "the command line cannot be used",
     Exit.NOT_FOUND: "no such run, category or date",
     Exit.NO_ACCESS: "AWS cannot be reached, or refuses: network, credentials, permission",
-    Exit.NOT_DEPLOYED: "nothing is deployed where it was looked for: stage, region, settings",
-    Exit.REFUSED: "it must not be done now: somebody else has the lock",
-    Exit.BUG: "an error that nobody has foreseen; SHOPKPI_TRACE=1 shows where",
-    Exit.INTERRUPTED: "stopped with Ctrl-C; what was started goes on",
+    Exit.NOT_DEPLOYED: "there is no deployment of that name: stage, region, settings",
+    Exit.REFUSED: "not now: a run holds the lock, or was started within this minute",
+    Exit.BUG: "a bug of shopkpi; SHOPKPI_TRACE=1 shows the traceback",
+    Exit.INTERRUPTED: "stopped with Ctrl-C; a run that was started continues",
 }
 
 
@@ -45,6 +46,10 @@ class OperatorError(Exception):
     """The message is for the person at the terminal."""
 
     exit_code = Exit.BUG
+
+
+class DamagedError(OperatorError):
+    exit_code = Exit.BAD
 
 
 class UsageError(OperatorError):

@@ -1,4 +1,4 @@
-"""Runs that were: the latest of them, and one in all its detail."""
+"""Past and current runs: the latest ones, and all details of one."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -16,18 +16,20 @@ from .times import clock, duration
 if TYPE_CHECKING:
     from chalice_app.chalicelib.aws.executions import Execution
     from chalice_app.chalicelib.aws.run_table import RunRecord
+    from contract.notice import Notice
+    from contract.verdict import Verdict
 
     from .pipeline import Pipeline
 
-# What is looked through for a run id that was mistyped, or for the runs of one state.
+# How many runs are searched for the runs of one state, or for an id like a mistyped one.
 _LOOK_BACK: Final = 200
 _MONEY: Final = frozenset({"cost_by_service", "estimated_cost"})
 STATES: Final = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A state, how long the run was in it, and how many attempts that took."""
+class Phase:
+    """A state, the seconds that the run was in it, and the number of attempts of its task."""
 
     state: str
     seconds: float
@@ -35,10 +37,10 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A run: its record as the table has it, its states, the verdict on its files.
+class RunDetails:
+    """A run: its record in the table, its states, the verdict on its files.
 
-    ``notice`` is the message about it, sent or not; None when there was nothing to tell.
+    ``notice`` is the alert message about it, sent or not; None when there was nothing to report.
     """
 
     run_id: str
@@ -47,13 +49,13 @@ class Shown:
     ended_at: datetime | None
     cause: str | None
     record: Mapping[str, Any]
-    steps: tuple[Step, ...]
-    verdict: Mapping[str, Any] | None
-    notice: Mapping[str, str] | None
+    steps: tuple[Phase, ...]
+    verdict: "Verdict | None"
+    notice: "Notice | None"
 
 
 def latest(pipeline: "Pipeline", limit: int, state: str | None) -> list["RunRecord"]:
-    """Return the newest runs, newest first; of one state if it is given."""
+    """Return up to ``limit`` runs, newest first; with ``state``, only runs in that state."""
     found = pipeline.records.latest(limit if state is None else _LOOK_BACK, now=pipeline.now())
     return [run for run in found if state in {None, run["state"]}][:limit]
 
@@ -64,11 +66,11 @@ def documents(runs: Iterable["RunRecord"]) -> list[Mapping[str, Any]]:
 
 
 def _document(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    noted = {
+    record = {
         name: value if name in _MONEY else _numbers(value, seconds=name.startswith("seconds"))
         for name, value in run.items()
     }
-    return {**noted, "cause": readable(noted["cause"])} if "cause" in noted else noted
+    return {**record, "cause": readable(record["cause"])} if "cause" in record else record
 
 
 def _numbers(value: Any, *, seconds: bool) -> Any:
@@ -83,23 +85,26 @@ def _numbers(value: Any, *, seconds: bool) -> Any:
 
 
 def parse_state(text: str | None) -> str | None:
-    """Raise UsageError for what is no run's state; any case will do."""
+    """Return the state in upper case. Raises UsageError when there is no such state."""
     if text is None or text.upper() in STATES:
         return text and text.upper()
     raise UsageError(f"--state {text}: there are {', '.join(STATES)}")
 
 
 def find(pipeline: "Pipeline", run_id: str) -> tuple["RunRecord | None", "Execution | None"]:
-    """Return a run's record and its execution: one of them is there.
+    """Return a run's record and its execution; at least one of them is not None.
 
-    Raises NotFoundError, with the run that may have been meant. A run has no record until it
-    has claimed its files, and its execution is forgotten after 90 days.
+    A run has no record until it has claimed its files. Step Functions deletes an execution after
+    90 days.
+
+    Raises:
+        NotFoundError: there is neither; the message suggests the run with the most similar id.
     """
     record = pipeline.records.get(run_id)
-    execution = pipeline.executions.find(run_id) if _may_be_a_name(run_id) else None
+    execution = pipeline.executions.find(run_id) if _is_execution_name(run_id) else None
     if record is None and execution is None:
         known = [run["run_id"] for run in latest(pipeline, _LOOK_BACK, None)]
-        # Ids begin with a time: what is alike in the beginning only says when.
+        # Ids begin with a time, so a common prefix says little.
         near = [known_id for known_id in known if run_id and run_id in known_id]
         near = near or difflib.get_close_matches(run_id, known, n=1, cutoff=0.8)
         hint = f"did you mean {near[0]}?" if near else "`shopkpi runs` lists them"
@@ -107,38 +112,36 @@ def find(pipeline: "Pipeline", run_id: str) -> tuple["RunRecord | None", "Execut
     return record, execution
 
 
-def show(pipeline: "Pipeline", run_id: str) -> Shown:
-    from contract.keys import RunKeys
-
-    record, execution = find(pipeline, run_id)
-    noted = _document(cast("Mapping[str, Any]", record or {}))
-    started = execution.started_at if execution else _moment(noted.get("started_at"))
-    ended = execution.ended_at if execution else _moment(noted.get("ended_at"))
-    return Shown(
+def collect(pipeline: "Pipeline", run_id: str) -> RunDetails:
+    found, execution = find(pipeline, run_id)
+    record = _document(cast("Mapping[str, Any]", found or {}))
+    started = execution.started_at if execution else _moment(record.get("started_at"))
+    ended = execution.ended_at if execution else _moment(record.get("ended_at"))
+    return RunDetails(
         run_id=run_id,
-        state=execution.status if execution else noted["state"],
+        state=execution.status if execution else record["state"],
         started_at=started,
         ended_at=ended,
-        cause=readable(execution.cause) if execution and execution.cause else noted.get("cause"),
-        record=noted,
-        steps=_steps(pipeline, run_id, noted, execution),
-        verdict=pipeline.documents.read(RunKeys(run_id).verdict),
-        notice=pipeline.documents.read(RunKeys(run_id).notice),
+        cause=readable(execution.cause) if execution and execution.cause else record.get("cause"),
+        record=record,
+        steps=_steps(pipeline, run_id, record, execution),
+        verdict=pipeline.documents.verdict(run_id),
+        notice=pipeline.documents.notice(run_id),
     )
 
 
 def _steps(
-    pipeline: "Pipeline", run_id: str, noted: Mapping[str, Any], execution: "Execution | None"
-) -> tuple[Step, ...]:
+    pipeline: "Pipeline", run_id: str, record: Mapping[str, Any], execution: "Execution | None"
+) -> tuple[Phase, ...]:
     from chalice_app.chalicelib.runs.timeline import Timeline
 
     if execution is None:
-        seconds = noted.get("seconds_by_state", {})
-        return tuple(Step(state=s, seconds=float(n), attempts=0) for s, n in seconds.items())
+        seconds = record.get("seconds_by_state", {})
+        return tuple(Phase(state=s, seconds=float(n), attempts=0) for s, n in seconds.items())
     until = execution.ended_at or pipeline.now()
     timeline = Timeline.of(pipeline.executions.history(run_id), until=until)
     return tuple(
-        Step(
+        Phase(
             state=state,
             seconds=round(seconds, 3),
             attempts=len(timeline.attempts.get(state, ())),
@@ -147,7 +150,7 @@ def _steps(
     )
 
 
-def draw_list(runs: Iterable["RunRecord"]) -> Any:
+def render_list(runs: Iterable["RunRecord"]) -> Any:
     return table(
         "runs, newest first (UTC)",
         {
@@ -183,50 +186,50 @@ def _line(run: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def draw(run: Shown) -> list[Any]:
+def render(run: RunDetails) -> list[Any]:
     from rich.text import Text
 
-    noted = run.record
+    record = run.record
     facts = [
         ("started", f"{clock(run.started_at)} UTC" if run.started_at else ""),
-        ("ended", f"{clock(run.ended_at)} UTC" if run.ended_at else "goes on"),
-        ("task", _task(noted)),
-        ("files", f"{noted['files']}, {noted['bytes']:,} bytes" if "files" in noted else ""),
-        ("rows", ", ".join(f"{n:,} {kind}" for kind, n in noted.get("rows", {}).items())),
-        ("dates", _dates(noted.get("dates", ()))),
-        ("KPI items", _items(noted)),
-        ("ledger", f"version {noted['ledger_version']}" if "ledger_version" in noted else ""),
-        ("engine", noted.get("engine", "")),
-        ("cost", _cost(noted)),
+        ("ended", f"{clock(run.ended_at)} UTC" if run.ended_at else "still running"),
+        ("task", _task(record)),
+        ("files", f"{record['files']}, {record['bytes']:,} bytes" if "files" in record else ""),
+        ("rows", ", ".join(f"{n:,} {kind}" for kind, n in record.get("rows", {}).items())),
+        ("dates", _dates(record.get("dates", ()))),
+        ("KPI items", _items(record)),
+        ("ledger", f"version {record['ledger_version']}" if "ledger_version" in record else ""),
+        ("engine", record.get("engine", "")),
+        ("cost", _cost(record)),
         ("cause", run.cause or ""),
     ]
     parts: list[Any] = [Text.assemble("run ", (run.run_id, "bold"), ": ", coloured(run.state))]
     parts += [f"{name:<10} {value}" for name, value in facts if value]
     parts.append(
         table(
-            "where the time went",
+            "seconds by state",
             {"state": "left", "seconds": "right", "attempts": "right"},
             ((step.state, f"{step.seconds:,.2f}", step.attempts or "") for step in run.steps),
         )
     )
-    rejected = [file for file in (run.verdict or {}).get("files", ()) if file["reason"]]
+    rejected = [file for file in run.verdict.files if file.reason] if run.verdict else []
     if rejected:
         parts.append(
             table(
-                "files that were not taken",
+                "rejected and duplicate files",
                 {"file": "left", "status": "left", "reason": "left", "detail": "left"},
-                ((f["name"], f["status"], f["reason"], f["detail"] or "") for f in rejected[:20]),
+                ((f.name, f.status, f.reason, f.detail or "") for f in rejected[:20]),
             )
         )
-    quarantined = noted.get("rows", {}).get("quarantined", 0) or noted.get("rejected_file_count")
+    quarantined = record.get("rows", {}).get("quarantined", 0) or record.get("rejected_file_count")
     if quarantined:
-        parts.append(f"what is in quarantine, and why: shopkpi quarantine {run.run_id}")
-    # What has claimed nothing has nothing to be replayed.
-    if run.state in {"FAILED", "TIMED_OUT", "ABORTED"} and "files" in noted:
-        parts.append(f"once the cause is removed: shopkpi replay {run.run_id}")
+        parts.append(f"see what is in quarantine: shopkpi quarantine {run.run_id}")
+    # A run that claimed no files cannot be replayed.
+    if run.state in {"FAILED", "TIMED_OUT", "ABORTED"} and "files" in record:
+        parts.append(f"when the cause is fixed: shopkpi replay {run.run_id}")
     if run.notice is not None:
-        parts.append(Text(f"\nmessage to people: {run.notice['subject']}", style="bold"))
-        parts.append(Text(run.notice["message"].rstrip()))
+        parts.append(Text(f"\nalert message: {run.notice.subject}", style="bold"))
+        parts.append(Text(run.notice.message.rstrip()))
     return parts
 
 
@@ -236,10 +239,10 @@ def coloured(state: str) -> Any:
     return Text(state, style={"SUCCEEDED": "green", "RUNNING": "cyan"}.get(state, "bold red"))
 
 
-def _task(noted: Mapping[str, Any]) -> str:
-    task = str(noted.get("task", ""))
-    dates = f" of {noted['start']} to {noted['end']}" if "start" in noted else ""
-    return f"{task}{dates}{', forced' if noted.get('forced') else ''}"
+def _task(record: Mapping[str, Any]) -> str:
+    task = str(record.get("task", ""))
+    dates = f" of {record['start']} to {record['end']}" if "start" in record else ""
+    return f"{task}{dates}{', forced' if record.get('forced') else ''}"
 
 
 def _dates(dates: Iterable[str]) -> str:
@@ -249,17 +252,17 @@ def _dates(dates: Iterable[str]) -> str:
     return f"{len(ordered)}, from {ordered[0]} to {ordered[-1]}"
 
 
-def _items(noted: Mapping[str, Any]) -> str:
-    if "items_written" not in noted:
+def _items(record: Mapping[str, Any]) -> str:
+    if "items_written" not in record:
         return ""
-    return f"{noted['items_written']:,} written, {noted.get('items_deleted', 0):,} deleted"
+    return f"{record['items_written']:,} written, {record.get('items_deleted', 0):,} deleted"
 
 
-def _cost(noted: Mapping[str, Any]) -> str:
-    by_service = noted.get("cost_by_service", {})
+def _cost(record: Mapping[str, Any]) -> str:
+    by_service = record.get("cost_by_service", {})
     parts = ", ".join(f"{name} {_dollars(cost)}" for name, cost in by_service.items() if cost)
-    if "estimated_cost" in noted:
-        return f"{_dollars(noted['estimated_cost'])} USD ({parts}), estimated"
+    if "estimated_cost" in record:
+        return f"{_dollars(record['estimated_cost'])} USD ({parts}), estimated"
     unknown = " and ".join(name for name, cost in by_service.items() if cost is None)
     return f"{unknown} unknown, the rest in USD: {parts}, estimated" if unknown else ""
 
@@ -272,6 +275,6 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _may_be_a_name(run_id: str) -> bool:
-    """Say whether an execution may have that name: Step Functions refuses to look for others."""
+def _is_execution_name(run_id: str) -> bool:
+    """Say whether it is a valid name of an execution; Step Functions refuses other names."""
     return 0 < len(run_id) <= 80 and all(c.isalnum() or c in "-_." for c in run_id)

@@ -1,4 +1,4 @@
-"""KPIs of some dates, read by key: a day is an item, a category's days are one query."""
+"""KPIs of some dates, read by key: one item a day, or one query for the days of a category."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 _DEFAULT_DAYS: Final = 30
-# The runs whose dates say which KPIs are the newest.
+# How many runs are searched for the newest date with KPIs.
 _LOOK_BACK: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kpis:
-    """Items as the tables hold them, in the order of their dates. Decimals stay exact."""
+    """Items of a KPI table in the order of their dates; their decimals are exact."""
 
     start: date
     end: date
@@ -42,9 +42,11 @@ class Kpis:
 
 
 def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tuple[date, date]:
-    """Return the dates meant: what is not given is 30 days up to the newest that has KPIs.
+    """Return the first and the last date.
 
-    Raises UsageError for dates that are swapped, no dates, or too many.
+    The default is the 30 days that end with the newest date that has KPIs.
+
+    Raises UsageError when a text is not a date, the dates are swapped, or there are too many.
     """
     from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS
 
@@ -75,7 +77,7 @@ def newest_date(pipeline: "Pipeline") -> date | None:
 
 
 def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
-    """Raises NotFoundError when no order is of these dates."""
+    """Raises NotFoundError when there are no orders of these dates."""
     from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS, Period
 
     found = _queries(pipeline).daily(Period(start=start, end=end), MAX_DAYS)
@@ -85,7 +87,7 @@ def daily(pipeline: "Pipeline", start: date, end: date) -> Kpis:
 
 
 def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> Kpis:
-    """Raises NotFoundError for a category without an order in these dates."""
+    """Raises NotFoundError when the category has no orders of these dates."""
     from chalice_app.chalicelib.aws.kpi_tables import MAX_DAYS, Period
 
     found = _queries(pipeline).category(category, Period(start=start, end=end), MAX_DAYS)
@@ -96,7 +98,7 @@ def of_category(pipeline: "Pipeline", category: str, start: date, end: date) -> 
 
 
 def categories(pipeline: "Pipeline", start: date, end: date) -> list[str]:
-    """Return the categories of these dates: each day's item names its own."""
+    """Return the categories that have orders of these dates."""
     from chalice_app.chalicelib.aws.kpi_tables import Period
 
     return sorted(_queries(pipeline).categories(Period(start=start, end=end)))
@@ -134,7 +136,7 @@ def _no_category(pipeline: "Pipeline", category: str, start: date, end: date) ->
     return f"no category {category!r} from {start} to {end}: {hint}there are {shown}"
 
 
-def draw(kpis: Kpis) -> list[Any]:
+def render(kpis: Kpis) -> list[Any]:
     columns = (CATEGORY_KPIS if kpis.category else ORDER_KPIS).shown
     title = f"{kpis.category}, by day" if kpis.category else "orders by day"
     return [

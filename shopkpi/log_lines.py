@@ -1,7 +1,8 @@
-"""Everything that one run has logged, by time: functions, containers, the state machine.
+"""All log lines of a run in the order of time: functions, containers, the state machine.
 
-They lie in CloudWatch Logs: a function's name the run, a container's are a stream named by its
-task, which the execution's history knows. Lines of JSON have their time and level in them.
+They are in CloudWatch Logs. Lines of a function contain the run id. Lines of a container are in a
+stream named after its task, which is in the execution's history. JSON lines have their own time
+and level.
 """
 
 import json
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 SOURCES: Final = ("machine", "lambda", "validator", "transformer")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-# What Python and Java also call them.
+# Other names of these levels in Python and Java.
 _SAME_LEVEL: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
-# What infra/template.yaml calls the streams of both containers.
+# The prefix of both containers' streams in infra/template.yaml.
 _STREAM_PREFIX: Final = "run"
-# A run is claimed just before it starts and settled just after it has ended.
+# Functions log before an execution starts (the claim) and after it ends.
 _MARGIN: Final = timedelta(minutes=5)
 
 
@@ -54,7 +55,7 @@ class Task:
 
 
 def parse_sources(given: Iterable[str] | None) -> tuple[str, ...]:
-    """Raise UsageError for what logs nothing; without any, all of them are meant."""
+    """Return the sources, all of them by default. Raises UsageError for an unknown one."""
     names = tuple(given or SOURCES)
     if unknown := [name for name in names if name not in SOURCES]:
         raise UsageError(f"--only {unknown[0]}: there are {', '.join(SOURCES)}")
@@ -62,7 +63,7 @@ def parse_sources(given: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def parse_level(given: str | None) -> str:
-    """Raise UsageError for what is no level; without any, all of them are meant."""
+    """Return the level, the lowest by default. Raises UsageError for an unknown one."""
     level = (given or LEVELS[0]).upper()
     if level not in LEVELS:
         raise UsageError(f"--level {given}: there are {', '.join(LEVELS)}")
@@ -74,13 +75,13 @@ def collect(
 ) -> list[Line]:
     """Return the run's lines of that level and above, oldest first.
 
-    Raises NotFoundError for a run that is not there, or whose history AWS has forgotten.
+    Raises NotFoundError when there is no such run, or its history has been deleted.
     """
     _, execution = find(pipeline, run_id)
     if execution is None:
         raise NotFoundError(
             f"{run_id} is older than the 90 days for which Step Functions keeps a history: "
-            f"`shopkpi show {run_id}` has what its record says"
+            f"see its record with `shopkpi show {run_id}`"
         )
     history = pipeline.executions.history(run_id, with_data=True)
     wanted, found = set(sources), list[Line]()
@@ -102,7 +103,7 @@ def collect(
 def _of_machine(history: History) -> Iterator[Line]:
     for event in history.events:
         of_execution = event.kind.startswith("Execution")
-        # Of a task that went well, the entry into its state says enough.
+        # For a task that succeeded, the entry into its state is enough.
         if event.failed or of_execution or event.kind.endswith("StateEntered"):
             cause = {"error": event.error, "cause": event.cause}
             yield Line(
@@ -116,7 +117,7 @@ def _of_machine(history: History) -> Iterator[Line]:
 
 
 def _tasks(history: History) -> Iterator[Task]:
-    """Yield the containers that the execution has run, retries among them."""
+    """Yield the containers that the execution ran, retries included."""
     for state, container in CONTAINERS.items():
         for attempt in _submitted(history, state):
             for task in attempt.submission.get("Tasks", [])[:1]:
@@ -156,7 +157,7 @@ def _of_task(pipeline: "Pipeline", task: Task) -> Iterator[Line]:
 
 
 def _of_big_batch(history: History) -> Iterator[Line]:
-    """Say where the lines of jobs on EMR Serverless are: it keeps them itself, for 30 days."""
+    """Yield the command that shows the lines of a job: EMR Serverless keeps them for 30 days."""
     for attempt in _submitted(history, State.TRANSFORM_BIG_BATCH):
         job = attempt.submission
         yield Line(
@@ -184,7 +185,7 @@ def _filtered(
         ):
             yield from page["events"]
     except logs.exceptions.ResourceNotFoundException:
-        # A function that was never called has no stream, a task that never started neither.
+        # A function that was never called and a task that never started have no stream.
         return
 
 
@@ -211,7 +212,7 @@ def _parsed(text: str, source: str, name: str, at: datetime) -> Line:
     )
 
 
-def draw(lines: Iterable[Line]) -> Iterator[Any]:
+def render(lines: Iterable[Line]) -> Iterator[Any]:
     from rich.text import Text
 
     styles = {"ERROR": "bold red", "WARNING": "yellow"}
@@ -221,7 +222,7 @@ def draw(lines: Iterable[Line]) -> Iterator[Any]:
             for name, value in line.fields.items()
             if name not in {"logger", "run_id"} and value not in (None, "", {})
         )
-        # A task's id says nothing on a screen, its lines follow each other.
+        # The lines of a task follow one another, so that its id would only repeat.
         name = "" if line.source in CONTAINERS.values() else f"{line.name[:24]:<25}"
         yield Text.assemble(
             (f"{line.at:%H:%M:%S}.{line.at.microsecond // 1000:03} ", "dim"),

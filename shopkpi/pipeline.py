@@ -1,8 +1,8 @@
-"""The deployment that a command talks to: found once, connected when something is asked of it.
+"""The deployment that a command talks to; clients are made when they are first used.
 
 Names come from the stack ``ecommerce-kpi-STAGE`` that infra/template.yaml makes, or from the
-environment (S3_BUCKET, STEP_FUNCTION_ARN, …) as the functions have them. boto3 is imported at
-the first question: ``--help`` and completion of commands do without.
+environment (S3_BUCKET, STEP_FUNCTION_ARN, …), as in the functions. boto3 is imported with the
+first client: ``--help`` and completion of commands do not need it.
 """
 
 import difflib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chalice_app.chalicelib.aws.run_table import RunTable
     from chalice_app.chalicelib.settings import Settings
 
-# What every client needs of it.
+# The variables that every client needs.
 _NEEDED: Final = frozenset(
     {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
 )
@@ -35,11 +35,11 @@ DEFAULT_STAGE: Final = "dev"
 DEFAULT_REGION: Final = "eu-north-1"
 APP_NAME: Final = "ecommerce-kpi"
 PROJECT: Final = Path(__file__).resolve().parents[1]
-# What `make localcloud` writes once it is ready, and removes when it ends.
+# `make localcloud` writes it when it is ready, and removes it when it ends.
 ENVIRONMENT_FILE: Final = Path(".localcloud/environment")
-# infra/template.yaml takes no other name.
+# The pattern of the parameter Stage in infra/template.yaml.
 _STAGE: Final = re.compile(r"[a-z][a-z0-9-]{0,15}")
-# The functions' variables, by the stack's outputs that hold their values.
+# The functions' variables, and the outputs of the stack that have their values.
 _OUTPUTS: Final = {
     "S3_BUCKET": "BucketName",
     "STEP_FUNCTION_ARN": "StateMachineArn",
@@ -47,7 +47,7 @@ _OUTPUTS: Final = {
     "CATEGORY_KPIS_TABLE": "CategoryKpisTable",
     "ORDER_KPIS_TABLE": "OrderKpisTable",
 }
-# An upload may start a run at any time; this one looks every five minutes and knows all settings.
+# This function starts late batches, so that it has the settings of all thresholds.
 _KNOWS_SETTINGS: Final = "CheckOnSchedule"
 FUNCTIONS: Final = (
     "CheckFileThreshold",
@@ -63,8 +63,11 @@ FUNCTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where to look, as it was typed. ``environment`` is the shell's, or localcloud's own."""
+class Target:
+    """The deployment that the command line names.
+
+    ``environment`` is the shell's, or with ``local`` that of localcloud.
+    """
 
     stage: str
     chosen_stage: bool
@@ -83,8 +86,8 @@ class Place:
         local: bool,
         environment: Mapping[str, str],
         folder: Path,
-    ) -> "Place":
-        """Raise UsageError or NotDeployedError when that cannot be meant."""
+    ) -> "Target":
+        """Raises UsageError for invalid options, NotDeployedError without a localcloud."""
         named = stage or environment.get("SHOPKPI_STAGE") or DEFAULT_STAGE
         if not _STAGE.fullmatch(named):
             raise UsageError(
@@ -105,15 +108,15 @@ class Place:
 
 
 class Pipeline:
-    """One deployed pipeline, seen from outside."""
+    """One deployed pipeline."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self._clients: dict[str, Any] = {}
 
     @property
     def stage(self) -> str:
-        return self.place.stage
+        return self.target.stage
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -122,15 +125,15 @@ class Pipeline:
     def session(self) -> "boto3.Session":
         import boto3
 
-        given, own = self.place.environment, dict[str, Any]()
-        if self.place.local:
+        given, own = self.target.environment, dict[str, Any]()
+        if self.target.local:
             own = {
                 "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
                 "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
             }
-        elif self.place.profile:
-            own = {"profile_name": self.place.profile}
-        region = self.place.region or (given["AWS_REGION"] if self.place.local else None)
+        elif self.target.profile:
+            own = {"profile_name": self.target.profile}
+        region = self.target.region or (given["AWS_REGION"] if self.target.local else None)
         session = boto3.Session(region_name=region, **own)
         return session if session.region_name else boto3.Session(region_name=DEFAULT_REGION, **own)
 
@@ -140,17 +143,17 @@ class Pipeline:
 
     @property
     def where(self) -> str:
-        """What is talked to, for messages."""
-        endpoint = self.place.environment.get("AWS_ENDPOINT_URL")
-        profile = f", profile {self.place.profile}" if self.place.profile else ""
-        return endpoint or f"AWS {self.place.region or self._region_or_default()}{profile}"
+        """The endpoint, or the region and profile, for messages."""
+        endpoint = self.target.environment.get("AWS_ENDPOINT_URL")
+        profile = f", profile {self.target.profile}" if self.target.profile else ""
+        return endpoint or f"AWS {self.target.region or self._region_or_default()}{profile}"
 
     def client(self, service: str) -> Any:
-        """Return the service's client. A person waits: it gives up after seconds, not minutes."""
+        """Return the service's client. Its time-outs are short, because a person waits."""
         if service not in self._clients:
             from botocore.config import Config
 
-            endpoint = self.place.environment["AWS_ENDPOINT_URL"] if self.place.local else None
+            endpoint = self.target.environment["AWS_ENDPOINT_URL"] if self.target.local else None
             self._clients[service] = self.session.client(
                 service,  # type: ignore[call-overload]
                 endpoint_url=endpoint,
@@ -165,23 +168,23 @@ class Pipeline:
 
     @property
     def from_environment(self) -> bool:
-        """Whether names come from the environment: a stage that was typed comes first."""
-        given = self.place.environment
-        return not self.place.chosen_stage and bool(
+        """Whether names come from the environment; --stage has precedence."""
+        given = self.target.environment
+        return not self.target.chosen_stage and bool(
             given.get("S3_BUCKET") and given.get("STEP_FUNCTION_ARN")
         )
 
     @cached_property
     def settings(self) -> "Settings":
-        """The names of what is deployed; thresholds are the defaults, see trigger_settings.
+        """The names of the deployed resources, and the default thresholds (see trigger_settings).
 
-        Raises NotDeployedError when there is nothing of that name.
+        Raises NotDeployedError when there is no such deployment.
         """
         return _settings(self._variables)
 
     @cached_property
     def trigger_settings(self) -> "Settings":
-        """The settings as the deployed functions have them, thresholds and all."""
+        """The settings of the deployed functions, thresholds included."""
         if self.from_environment:
             return self.settings
         return _settings({**self._variables, **self.function_variables(_KNOWS_SETTINGS)})
@@ -214,10 +217,10 @@ class Pipeline:
                 "Stacks"
             ]
         except ClientError as error:
-            # The only way in which CloudFormation says that a stack does not exist.
+            # CloudFormation has no error code of its own for a stack that does not exist.
             if "does not exist" not in str(error):
                 raise
-            raise NotDeployedError(self._nothing_here()) from error
+            raise NotDeployedError(self._no_stack()) from error
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     @cached_property
@@ -253,17 +256,17 @@ class Pipeline:
     @cached_property
     def _variables(self) -> dict[str, str]:
         if self.from_environment:
-            return dict(self.place.environment)
+            return dict(self.target.environment)
         missing = [output for output in _OUTPUTS.values() if not self.outputs.get(output)]
         if missing:
             raise NotDeployedError(
                 f"stack {self.stack_name} in {self.region} has no output {missing[0]}: its last "
-                f"deployment has failed or is older; deploy again (make deploy STAGE={self.stage})"
+                f"deployment failed or is older; deploy again (make deploy STAGE={self.stage})"
             )
         return {name: self.outputs[output] for name, output in _OUTPUTS.items()}
 
-    def _nothing_here(self) -> str:
-        """Say what stages there are instead of the one that was asked for."""
+    def _no_stack(self) -> str:
+        """Name the stages that exist."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         stages: list[str] = []
@@ -273,7 +276,7 @@ class Pipeline:
             prefix = f"{APP_NAME}-"
             stages = sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))
         except (BotoCoreError, ClientError):
-            pass  # who may not list them still learns that this one is not there
+            pass  # without the permission to list stacks, the message names no other stages
         found = f"there is no stack {self.stack_name} in {self.where}"
         if not stages:
             return f"{found}: deploy it (make deploy STAGE={self.stage}), or choose --region"
@@ -281,7 +284,7 @@ class Pipeline:
         return f"{found}; stages there: {', '.join(stages)}; try --stage {near[0]}"
 
     def _region_or_default(self) -> str:
-        given = self.place.environment
+        given = self.target.environment
         return given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
 
 
@@ -295,10 +298,10 @@ def _settings(variables: Mapping[str, str]) -> "Settings":
 
 
 def _environment_file(folder: Path) -> Path:
-    """Find what localcloud has written, here, in a folder above, or in the project."""
-    for place in (folder, *folder.parents, PROJECT):
-        if (place / ENVIRONMENT_FILE).is_file():
-            return place / ENVIRONMENT_FILE
+    """Return the file of a running localcloud: in this folder, one above, or the project."""
+    for parent in (folder, *folder.parents, PROJECT):
+        if (parent / ENVIRONMENT_FILE).is_file():
+            return parent / ENVIRONMENT_FILE
     raise NotDeployedError(
         f"--local: there is no {ENVIRONMENT_FILE} in {folder} or above it: start `make localcloud`"
     )
@@ -314,6 +317,6 @@ def _exports(file: Path) -> dict[str, str]:
     }
     if missing := _NEEDED - set(found):
         raise NotDeployedError(
-            f"{file}: {sorted(missing)[0]} is not in it: start `make localcloud` again"
+            f"{file}: {sorted(missing)[0]} is missing: start `make localcloud` again"
         )
     return found

@@ -1,4 +1,4 @@
-"""The IAM policy of an operator: what the commands ask of AWS, and nothing else."""
+"""The IAM policy of an operator: the permissions that the commands need, and no others."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -8,14 +8,12 @@ from contract.keys import QUARANTINE, RUNS
 from .pipeline import APP_NAME
 
 if TYPE_CHECKING:
-    from contract.keys import QUARANTINE, RUNS
-
-from .pipeline import Pipeline
+    from .pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """``on`` names the resources, see _resources. ``writes``: it changes something."""
+    """``on`` names the resources, see _resources. ``writes``: it may change something."""
 
     sid: str
     actions: tuple[str, ...]
@@ -77,7 +75,7 @@ STATEMENTS: Final = (
     ),
     Statement(sid="SendThemBack", actions=("lambda:InvokeFunction",), on="functions", writes=True),
 )
-# Operations of boto3 whose permission has another name.
+# Operations of boto3 whose permission has a different name.
 _RENAMED: Final = {
     "ListObjectVersions": "ListBucketVersions",
     "ListObjectsV2": "ListBucket",
@@ -88,7 +86,7 @@ _RENAMED: Final = {
 
 
 def needed_for(operation: str) -> tuple[str, str]:
-    """Return the action that an operation of boto3 asks for, and the statement that allows it."""
+    """Return the permission that an operation of boto3 needs, and the statement that grants it."""
     name = _RENAMED.get(operation, operation)
     for statement in STATEMENTS:
         for action in statement.actions:
@@ -125,7 +123,7 @@ def _resources(pipeline: "Pipeline") -> dict[str, str | list[str]]:
 
     runs = arn("dynamodb", f"table/{settings.runs_table}")
     return {
-        # A stack has a random part in its ARN, and one that is not there has none at all.
+        # The ARN of a stack has a random part; a stack that does not exist has no ARN.
         "any": "*",
         "bucket": bucket,
         "documents": [

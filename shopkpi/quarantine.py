@@ -1,4 +1,4 @@
-"""What a run has put into quarantine, and why; and bringing it to one's own disk."""
+"""The files and rows that a run quarantined, with their reasons; and their download."""
 
 import csv
 from collections import Counter
@@ -15,16 +15,28 @@ from .screen import Screen, table
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-# A row of CSV holds up to 10,000 characters of raw text; on a screen its beginning will do.
+# The raw text of a row may have 10,000 characters; the screen shows the first 60.
 _SHOWN_RAW = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnusedFile:
+    """A file that was rejected, or is a duplicate. ``key`` is that of a rejected file."""
+
+    name: str
+    dataset: str
+    status: str
+    reason: str | None
+    detail: str | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantine:
-    """``rows``: the first of them, with file, line, reasons and the text as delivered."""
+    """``rows`` are the first quarantined rows: file, line, reasons, and the text as delivered."""
 
     run_id: str
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[UnusedFile, ...]
     reasons: Mapping[str, int]
     quarantined_rows: int
     held_rows: int
@@ -33,49 +45,51 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One object of the quarantine, and the file that it becomes."""
+    """One object in the quarantine folder, and the file that it is copied to."""
 
     key: str
     size: int
     to: Path
 
 
-def look(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
-    """Raises NotFoundError for a run that is not there, or that nobody has validated."""
+def collect(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
+    """Raises NotFoundError when there is no such run, or it has no verdict."""
     from contract.keys import RunKeys
 
     keys = RunKeys(run_id)
-    verdict = pipeline.documents.read(keys.verdict)
+    verdict = pipeline.documents.verdict(run_id)
     if verdict is None:
         find(pipeline, run_id)
         raise NotFoundError(
-            f"{run_id} has no verdict: it validates nothing, has not got there yet, or has "
-            f"crashed before; see `shopkpi show {run_id}`"
+            f"{run_id} has no verdict: it validates no files, or it has not validated them yet, or "
+            f"it failed before; see `shopkpi show {run_id}`"
         )
-    rejected = [file for file in verdict["files"] if file["status"] != "accepted"]
     reasons: Counter[str] = Counter()
-    for file in verdict["files"]:
-        reasons.update(file["reasons"])
+    for file in verdict.files:
+        reasons.update(file.reasons)
     return Quarantine(
         run_id=run_id,
         files=tuple(
-            {
-                **{name: file[name] for name in ("name", "dataset", "status", "reason", "detail")},
-                "key": keys.quarantined_file(file["name"])
-                if file["status"] == "rejected"
-                else None,
-            }
-            for file in rejected
+            UnusedFile(
+                name=file.name,
+                dataset=file.dataset,
+                status=file.status,
+                reason=file.reason,
+                detail=file.detail,
+                key=keys.quarantined_file(file.name) if file.status == "rejected" else None,
+            )
+            for file in verdict.files
+            if file.status != "accepted"
         ),
         reasons=dict(reasons.most_common()),
-        quarantined_rows=verdict["totals"]["quarantined_rows"],
-        held_rows=verdict["totals"]["held_rows"],
-        rows=tuple(islice(_rows(pipeline, verdict.get("quarantined_rows")), limit)),
+        quarantined_rows=verdict.totals.quarantined_rows,
+        held_rows=verdict.totals.held_rows,
+        rows=tuple(islice(_rows(pipeline, verdict.quarantined_rows), limit)),
     )
 
 
 def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
-    """Yield the bad rows as they stream in: there may be millions."""
+    """Yield the quarantined rows while they are downloaded: there may be millions."""
     import codecs
 
     if key is None:
@@ -88,15 +102,17 @@ def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
 
 
 def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]:
-    """Return what lies in quarantine of the run and where in ``folder`` it would go.
+    """Return the objects in the run's quarantine folder, and their targets in ``folder``/RUN.
 
-    Raises UsageError for a folder that holds other things, NotFoundError when there is nothing.
+    Raises:
+        UsageError: the target is not empty, or a file's name leads out of it.
+        NotFoundError: the run quarantined nothing.
     """
     target = folder / run_id
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--download {folder}: it is a file; name a folder")
     if target.exists() and any(target.iterdir()):
-        raise UsageError(f"--download {folder}: {target} is there already; name another folder")
+        raise UsageError(f"--download {folder}: {target} is not empty; name another folder")
     from contract.keys import RunKeys
 
     prefix = RunKeys(run_id).quarantine
@@ -111,12 +127,14 @@ def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]
         for item in page.get("Contents", [])
     ]
     if not found:
-        raise NotFoundError(f"{run_id} has put nothing into quarantine")
+        raise NotFoundError(f"{run_id} has nothing in quarantine")
     root = target.resolve()
     for item in found:
-        # A file's name is a shop's own, and may not lead out of the folder.
+        # Shops choose the names of files: one may contain ../
         if not item.to.resolve().is_relative_to(root):
-            raise UsageError(f"{item.key}: its name leads out of {folder}; fetch it by hand")
+            raise UsageError(
+                f"{item.key}: its name leads out of {folder}; download it with the AWS CLI"
+            )
     return found
 
 
@@ -133,14 +151,14 @@ def download(pipeline: "Pipeline", items: list[Download], screen: Screen) -> Non
             )
 
 
-def draw(found: Quarantine) -> list[Any]:
+def render(found: Quarantine) -> list[Any]:
     parts: list[Any] = []
     if found.files:
         parts.append(
             table(
-                "files that were not taken",
+                "rejected and duplicate files",
                 {"file": "left", "status": "left", "reason": "left", "detail": "left"},
-                ((f["name"], f["status"], f["reason"], f["detail"] or "") for f in found.files),
+                ((f.name, f.status, f.reason, f.detail or "") for f in found.files),
             )
         )
     if found.reasons:
@@ -154,7 +172,7 @@ def draw(found: Quarantine) -> list[Any]:
     if found.rows:
         parts.append(
             table(
-                f"the first {len(found.rows)} of them",
+                f"the first {len(found.rows)} rows",
                 {"file": "left", "line": "right", "reasons": "left", "as delivered": "left"},
                 (
                     (row["file"], row["line"], ", ".join(row["reasons"]), _beginning(row["raw"]))
@@ -163,14 +181,14 @@ def draw(found: Quarantine) -> list[Any]:
             )
         )
     if not parts:
-        parts.append(f"run {found.run_id} has put nothing into quarantine")
+        parts.append(f"run {found.run_id} has nothing in quarantine")
     else:
-        parts.append(f"all of it: shopkpi quarantine {found.run_id} --download DIR")
+        parts.append(f"download everything: shopkpi quarantine {found.run_id} --download DIR")
     return parts
 
 
-def draw_downloads(items: list[Download], *, dry_run: bool) -> list[Any]:
-    verb = "would bring" if dry_run else "brought"
+def render_downloads(items: list[Download], *, dry_run: bool) -> list[Any]:
+    verb = "would download" if dry_run else "downloaded"
     size = sum(item.size for item in items)
     return [f"{verb} {len(items)} files, {size:,} bytes:", *(f"  {item.to}" for item in items)]
 

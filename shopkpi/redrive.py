@@ -1,7 +1,7 @@
-"""Dead letters: events that a function has failed on three times, given to it once more.
+"""Send dead letters back: events that a function failed on three times.
 
-Lambda puts each into the stage's queue with the event, the function and the error (an on-failure
-destination). A letter leaves the queue only once its function has taken the event.
+Lambda puts each event into the stage's queue, with the function and the error (an on-failure
+destination). A dead letter leaves the queue when Lambda has accepted its event again.
 """
 
 import json
@@ -15,15 +15,15 @@ from .screen import Screen, table
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-# Others do not see a letter for as long as it is held here.
-_HOLD_SECONDS: Final = 60
-# ReceiveMessage gives ten at a time.
-_AT_ONCE: Final = 10
+# For so long no other reader of the queue receives the same messages.
+_VISIBILITY_SECONDS: Final = 60
+# ReceiveMessage returns at most 10 messages.
+_PAGE: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
-    """``function`` is None for a message that Lambda has not written."""
+class DeadLetter:
+    """``function`` is None for a message that Lambda did not write."""
 
     function: str | None
     failed_at: str
@@ -34,7 +34,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """``outcome``: sent, would be sent, or left (with why)."""
+    """``outcome`` is sent, would be sent, or left with the reason."""
 
     function: str | None
     failed_at: str
@@ -43,7 +43,7 @@ class Redriven:
 
 
 def waiting(pipeline: "Pipeline") -> int:
-    """Return about how many letters there are: SQS itself does not know exactly."""
+    """Return the number of dead letters; SQS gives an approximate number."""
     attributes = pipeline.client("sqs").get_queue_attributes(
         QueueUrl=_queue(pipeline), AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
@@ -51,7 +51,7 @@ def waiting(pipeline: "Pipeline") -> int:
 
 
 def redrive(pipeline: "Pipeline", *, limit: int, dry_run: bool, screen: Screen) -> list[Redriven]:
-    """Send up to ``limit`` letters back to their functions."""
+    """Send up to ``limit`` dead letters back to their functions."""
     queue, done = _queue(pipeline), []
     with screen.busy("reading the queue of dead letters"):
         letters = list(_receive(pipeline, queue, limit))
@@ -63,14 +63,14 @@ def redrive(pipeline: "Pipeline", *, limit: int, dry_run: bool, screen: Screen) 
     return done
 
 
-def _receive(pipeline: "Pipeline", queue: str, limit: int) -> Iterator[Letter]:
+def _receive(pipeline: "Pipeline", queue: str, limit: int) -> Iterator[DeadLetter]:
     sqs, taken = pipeline.client("sqs"), 0
     while taken < limit:
         found = sqs.receive_message(
             QueueUrl=queue,
-            MaxNumberOfMessages=min(_AT_ONCE, limit - taken),
-            VisibilityTimeout=_HOLD_SECONDS,
-            # Long polling asks every server of SQS: a short one may miss letters that are there.
+            MaxNumberOfMessages=min(_PAGE, limit - taken),
+            VisibilityTimeout=_VISIBILITY_SECONDS,
+            # Long polling asks every SQS server; short polling may miss messages.
             WaitTimeSeconds=1,
         ).get("Messages", [])
         if not found:
@@ -79,11 +79,11 @@ def _receive(pipeline: "Pipeline", queue: str, limit: int) -> Iterator[Letter]:
         yield from map(_letter, found)
 
 
-def _letter(message: Any) -> Letter:
+def _letter(message: Any) -> DeadLetter:
     try:
         document = json.loads(message["Body"])
         context, response = document["requestContext"], document.get("responsePayload") or {}
-        return Letter(
+        return DeadLetter(
             # Lambda adds the version: …:function:NAME:$LATEST.
             function=context["functionArn"].split(":")[6],
             failed_at=str(document.get("timestamp", "")),
@@ -93,7 +93,7 @@ def _letter(message: Any) -> Letter:
             receipt=message["ReceiptHandle"],
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return Letter(
+        return DeadLetter(
             function=None,
             failed_at="",
             error=message["Body"][:100],
@@ -102,10 +102,10 @@ def _letter(message: Any) -> Letter:
         )
 
 
-def _send(pipeline: "Pipeline", queue: str, letter: Letter, *, dry_run: bool) -> Redriven:
+def _send(pipeline: "Pipeline", queue: str, letter: DeadLetter, *, dry_run: bool) -> Redriven:
     outcome = "would be sent" if dry_run else "sent"
     if letter.function is None:
-        outcome = "left: not a letter of Lambda's"
+        outcome = "left: Lambda did not write it"
     elif not letter.function.startswith(pipeline.function_name("")):
         outcome = f"left: not a function of stage {pipeline.stage}"
     if outcome == "sent":
@@ -138,7 +138,7 @@ def _queue(pipeline: "Pipeline") -> str:
         ) from error
 
 
-def draw(done: list[Redriven]) -> list[Any]:
+def render(done: list[Redriven]) -> list[Any]:
     if not done:
         return ["no dead letters"]
     return [

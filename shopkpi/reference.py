@@ -1,8 +1,8 @@
-"""Write the second half of docs/shopkpi.md: the help of every command, as it is.
+"""Write the second half of docs/shopkpi.md: the help of every command.
 
     python -m shopkpi.reference
 
-A test compares the two, so that a command is not changed without its documentation.
+A test compares the document with the help.
 """
 
 import sys
@@ -15,7 +15,7 @@ from .app import app
 from .pipeline import PROJECT
 
 DOCUMENT: Final = PROJECT / "docs/shopkpi.md"
-# Everything from here on is generated.
+# Everything after this heading is generated.
 MARK: Final = "## Reference\n"
 _WIDTH: Final = 90
 

@@ -1,4 +1,4 @@
-"""Data goes to standard output, everything else to standard error."""
+"""Output: data goes to standard output, everything else to standard error."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress
 
-# Wider than a pipe's 80 columns: a table that goes into a file is not to lose its columns.
+# Rich assumes 80 columns for a pipe and cuts wider tables.
 _PIPE_WIDTH = 160
 
 
@@ -25,23 +25,23 @@ class Screen:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
-    def show(self, data: Any, *pictures: "RenderableType") -> None:
-        """Print the data, or what was drawn of it."""
+    def show(self, data: Any, *rendered: "RenderableType") -> None:
+        """Print ``data`` as JSON, or else its rendered form."""
         if self.as_json:
             self.show_json(data)
             return
         from rich.text import Text
 
         console = self.out()
-        for picture in pictures:
-            # What is no table is not cut into lines: people copy commands from it.
-            console.print(picture, soft_wrap=isinstance(picture, (str, Text)), markup=False)
+        for part in rendered:
+            # Text is not wrapped: people copy commands from it.
+            console.print(part, soft_wrap=isinstance(part, (str, Text)), markup=False)
 
     def show_json(self, data: Any) -> None:
         print(to_json(data))
 
     def note(self, text: str) -> None:
-        """Say something that is not data."""
+        """Print something that is not data."""
         self.err().print(text, soft_wrap=True, markup=False, highlight=False)
 
     def out(self) -> "Console":
@@ -56,7 +56,7 @@ class Screen:
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
-        """Turn a spinner while something takes its time."""
+        """Show a spinner during an operation."""
         console = self.err()
         if not console.is_terminal:
             yield
@@ -65,7 +65,7 @@ class Screen:
             yield
 
     def progress(self, *, of_bytes: bool = False) -> "Progress":
-        """Return bars for work whose size is known, in bytes or in pieces."""
+        """Return progress bars, which count bytes or items."""
         from rich.progress import (
             BarColumn,
             DownloadColumn,
@@ -81,7 +81,7 @@ class Screen:
             DownloadColumn() if of_bytes else MofNCompleteColumn(),
             console=console,
             transient=True,
-            # Into a log it would only put an empty line.
+            # In a log it would only print an empty line.
             disable=not console.is_terminal,
         )
 
@@ -91,7 +91,7 @@ def to_json(data: Any) -> str:
 
 
 def _plain(value: object) -> Any:
-    """Decimals are written as text: a JSON number would be read as a float."""
+    """Write decimals as text: most programs read a JSON number as a float."""
     match value:
         case Decimal():
             return str(value)
@@ -109,17 +109,17 @@ def _plain(value: object) -> Any:
             return dict(value)
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def table(title: str, columns: Mapping[str, str], rows: Any, *, caption: str | None = None) -> Any:
-    """Draw rows of text; ``columns`` says of each heading whether it goes left or right."""
+    """Return a table of text; ``columns`` gives the alignment of each heading, left or right."""
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    shown = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for heading, side in columns.items():
-        drawn.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+        shown.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    return drawn
+        shown.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return shown

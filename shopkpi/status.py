@@ -1,4 +1,4 @@
-"""What the pipeline is doing now: files waiting, the lock, the runs that go on."""
+"""What the pipeline is doing now: files waiting, the lock, the runs in progress."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 _ENDED: Final = {
-    "SUCCEEDED": "has succeeded",
-    "FAILED": "has failed",
-    "TIMED_OUT": "has timed out",
-    "ABORTED": "has been stopped",
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "timed out",
+    "ABORTED": "was stopped",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """A dataset's files in the landing folder, and how many a batch needs."""
+class DatasetFiles:
+    """How many files of a dataset are in the landing folder, and how many a batch needs."""
 
     dataset: str
     waiting: int
@@ -34,7 +34,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockState:
-    """Who has the lock. ``verdict``: running, starting (within its grace) or dead."""
+    """``verdict`` is running, starting (within the grace period) or stale.
+
+    ``execution`` is the status of the owner; None when it was never started.
+    """
 
     run_id: str
     owner: str
@@ -45,8 +48,8 @@ class LockState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Going:
-    """A run that goes on, and the state that it is in."""
+class RunningExecution:
+    """A run in progress, and the state that it is in."""
 
     run_id: str
     started_at: datetime
@@ -59,16 +62,16 @@ class Status:
     at: datetime
     stage: str
     bucket: str
-    files: tuple[Missing, ...]
+    files: tuple[DatasetFiles, ...]
     unrecognised: tuple[str, ...]
     oldest_at: datetime | None
     starts: str
     lock: LockState | None
-    running: tuple[Going, ...]
+    running: tuple[RunningExecution, ...]
 
 
-def look(pipeline: "Pipeline") -> Status:
-    """Look at the landing folder, the lock and the state machine; change nothing."""
+def collect(pipeline: "Pipeline") -> Status:
+    """Read the landing folder, the lock and the state machine; change nothing."""
     from chalice_app.chalicelib.trigger.start_batch import Counts, products_accepted
 
     settings, now = pipeline.trigger_settings, pipeline.now()
@@ -76,7 +79,7 @@ def look(pipeline: "Pipeline") -> Status:
     counts = Counts.of(listing.files)
     known = products_accepted(pipeline.documents)
     oldest = min((file.landed_at for file in listing.files), default=None)
-    lock = look_at_lock(pipeline, now) if listing.has_lock else None
+    lock = read_lock(pipeline, now) if listing.has_lock else None
     return Status(
         at=now,
         stage=pipeline.stage,
@@ -86,11 +89,11 @@ def look(pipeline: "Pipeline") -> Status:
         oldest_at=oldest,
         starts=_starts(counts, settings, lock, oldest, now, products_known=known),
         lock=lock,
-        running=going(pipeline, now),
+        running=running(pipeline, now),
     )
 
 
-def look_at_lock(pipeline: "Pipeline", now: datetime) -> LockState | None:
+def read_lock(pipeline: "Pipeline", now: datetime) -> LockState | None:
     lock = pipeline.lock.read()
     if lock is None:
         return None
@@ -102,12 +105,12 @@ def look_at_lock(pipeline: "Pipeline", now: datetime) -> LockState | None:
         acquired_at=lock.acquired_at,
         expires_at=lock.expires_at,
         execution=execution,
-        verdict=("running" if execution else "starting") if held else "dead",
+        verdict=("running" if execution else "starting") if held else "stale",
     )
 
 
-def going(pipeline: "Pipeline", now: datetime) -> tuple[Going, ...]:
-    """Return the executions that run, oldest first."""
+def running(pipeline: "Pipeline", now: datetime) -> tuple[RunningExecution, ...]:
+    """Return the executions in progress, oldest first."""
     pages = (
         pipeline.client("stepfunctions")
         .get_paginator("list_executions")
@@ -115,16 +118,16 @@ def going(pipeline: "Pipeline", now: datetime) -> tuple[Going, ...]:
     )
     found = [execution for page in pages for execution in page["executions"]]
     return tuple(
-        _going(pipeline, execution, now)
+        _running_execution(pipeline, execution, now)
         for execution in sorted(found, key=lambda execution: execution["startDate"])
     )
 
 
-def _going(pipeline: "Pipeline", execution: Any, now: datetime) -> Going:
+def _running_execution(pipeline: "Pipeline", execution: Any, now: datetime) -> RunningExecution:
     run_id, started_at = execution["name"], execution["startDate"]
     visit = pipeline.executions.history(run_id).last
     entered = visit.entered_at if visit else started_at
-    return Going(
+    return RunningExecution(
         run_id=run_id,
         started_at=started_at,
         state=visit.state if visit else "",
@@ -134,15 +137,15 @@ def _going(pipeline: "Pipeline", execution: Any, now: datetime) -> Going:
 
 def _missing(
     counts: "Counts", settings: "Settings", *, products_known: bool
-) -> tuple[Missing, ...]:
+) -> tuple[DatasetFiles, ...]:
     needed = {
         "orders": (counts.orders, settings.min_order_files),
         "order_items": (counts.items, settings.min_item_files),
-        # A products file that an earlier run has accepted counts for ever.
+        # A products file that an earlier run accepted counts for every later batch.
         "products": (counts.products, 0 if products_known else settings.min_product_files),
     }
     return tuple(
-        Missing(dataset=name, waiting=there, needed=least, missing=max(0, least - there))
+        DatasetFiles(dataset=name, waiting=there, needed=least, missing=max(0, least - there))
         for name, (there, least) in needed.items()
     )
 
@@ -156,20 +159,20 @@ def _starts(
     *,
     products_known: bool,
 ) -> str:
-    """Say what happens next with the files that wait."""
+    """Say when the waiting files are processed."""
     if oldest is None:
-        return "nothing waits"
-    if lock is not None and lock.verdict != "dead":
-        return f"they wait for the end of run {lock.run_id}, or belong to it"
+        return "no files wait"
+    if lock is not None and lock.verdict != "stale":
+        return f"they belong to run {lock.run_id}, or wait until it ends"
     if counts.meet(settings, products_known=products_known):
-        return "enough for a batch: the next upload or look (every 5 minutes) starts it"
+        return "enough for a batch: the next upload or check (every 5 minutes) starts it"
     due = oldest + settings.force_after
     if due <= now:
-        return "late: the next look (every 5 minutes) starts what there is"
-    return f"too few for a batch; what there is starts in {duration(due - now)}"
+        return "overdue: the next check (every 5 minutes) starts a batch of these files"
+    return f"too few for a batch; a batch of these files starts in {duration(due - now)}"
 
 
-def draw(status: Status) -> list[Any]:
+def render(status: Status) -> list[Any]:
     parts: list[Any] = [
         table(
             f"{status.bucket}: files waiting",
@@ -178,22 +181,18 @@ def draw(status: Status) -> list[Any]:
                 (file.dataset, file.waiting, file.needed or "none more", file.missing or "")
                 for file in status.files
             ),
-            caption=status.starts
-            + (
-                f"; the oldest landed {ago(status.oldest_at, status.at)}"
-                if status.oldest_at
-                else ""
-            ),
-        )
+        ),
+        status.starts
+        + (f"; the oldest landed {ago(status.oldest_at, status.at)}" if status.oldest_at else ""),
     ]
     if status.unrecognised:
         parts.append(
-            f"{len(status.unrecognised)} files with unknown names stay where they are: "
+            f"unrecognised files, which are not processed ({len(status.unrecognised)}): "
             f"{', '.join(status.unrecognised[:5])}"
         )
     parts.append(f"lock: {describe_lock(status.lock, status.at)}")
     parts += [
-        f"running: {run.run_id}, in {run.state or 'its start'} for "
+        f"running: {run.run_id}, in {run.state or 'its first state'} for "
         f"{duration(timedelta(seconds=run.seconds_in_state))}, started "
         f"{ago(run.started_at, status.at)}"
         for run in status.running
@@ -207,13 +206,13 @@ def describe_lock(lock: LockState | None, now: datetime) -> str:
     if lock is None:
         return "free"
     if not lock.owner:
-        return "dead: the object is not a lock's; free it with `shopkpi unlock`"
+        return "stale: the object is not a valid lock; free it with `shopkpi unlock`"
     taken = f"taken {ago(lock.acquired_at, now)} by run {lock.run_id}"
     match lock.verdict:
         case "running":
-            return f"{taken}, which runs"
+            return f"{taken}, which is running"
         case "starting":
-            return f"{taken}, which may still start, for {duration(lock.expires_at - now)} more"
+            return f"{taken}, which may still start within {duration(lock.expires_at - now)}"
         case _:
             ended = _ENDED.get(lock.execution or "", "was never started")
-            return f"dead: {taken}, which {ended}; free it with `shopkpi unlock`"
+            return f"stale: {taken}, which {ended}; free it with `shopkpi unlock`"

@@ -1,4 +1,4 @@
-"""Times as people say them: ``4 min``, ``2 h ago``; and as they type them."""
+"""Times for people: ``4 min``, ``2 h ago``; and the dates that they type."""
 
 from datetime import date, datetime, timedelta
 
@@ -18,16 +18,16 @@ def duration(span: timedelta) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number)
 
 
-def ago(moment: datetime, now: datetime) -> str:
-    return f"{duration(now - moment)} ago"
+def ago(time: datetime, now: datetime) -> str:
+    return f"{duration(now - time)} ago"
 
 
-def clock(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+def clock(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def parse_date(text: str, option: str) -> date:
-    """Raise UsageError for what is no date."""
+    """Raises UsageError when the text is not an ISO 8601 date."""
     try:
         return date.fromisoformat(text)
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""Freeing a lock that nobody holds any more; one that somebody holds is left alone."""
+"""Free a stale lock: one whose run has ended, or never started."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .errors import RefusedError
-from .status import LockState, describe_lock, look_at_lock
+from .status import LockState, describe_lock, read_lock
 from .times import ago, duration
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlocked:
-    """``lock`` is what was found, None if there was none; ``freed`` whether it is gone now."""
+    """``lock`` is the lock that was found, None if there was none; ``freed`` says if it is gone."""
 
     lock: LockState | None
     freed: bool
@@ -22,33 +22,33 @@ class Unlocked:
 
 
 def unlock(pipeline: "Pipeline", *, dry_run: bool) -> Unlocked:
-    """Raises RefusedError for a lock whose run goes on or may still start, saying whose it is."""
+    """Raises RefusedError when the run of the lock is running, or may still start."""
     now = pipeline.now()
-    lock = look_at_lock(pipeline, now)
+    lock = read_lock(pipeline, now)
     if lock is None:
         return Unlocked(lock=None, freed=False, text="there is no lock to free")
-    if lock.verdict != "dead":
-        raise RefusedError(_whose(lock, now))
+    if lock.verdict != "stale":
+        raise RefusedError(_holder(lock, now))
     if dry_run:
         return Unlocked(lock=lock, freed=False, text=f"would free it: {describe_lock(lock, now)}")
     if not pipeline.lock.free_if_stale(now):
-        raise RefusedError("the lock has become another run's meanwhile: see `shopkpi status`")
+        raise RefusedError("another run has taken the lock in the meantime: see `shopkpi status`")
     return Unlocked(
         lock=lock,
         freed=True,
-        text=f"freed; it was {lock.run_id or 'unreadable'}'s. "
-        "The next upload or look (every 5 minutes) starts what waits",
+        text=f"freed the lock of {f'run {lock.run_id}' if lock.run_id else 'no valid run'}. "
+        "The next upload or check (every 5 minutes) starts the waiting files",
     )
 
 
-def _whose(lock: LockState, now: datetime) -> str:
+def _holder(lock: LockState, now: datetime) -> str:
     if lock.verdict == "starting":
         return (
-            f"the lock is alive: run {lock.run_id} took it {ago(lock.acquired_at, now)} and may "
-            f"still start; try again in {duration(lock.expires_at - now)}"
+            f"the lock is not stale: run {lock.run_id} took it {ago(lock.acquired_at, now)} and "
+            f"may still start; try again in {duration(lock.expires_at - now)}"
         )
     return (
-        f"the lock is alive: run {lock.run_id} has had it for {duration(now - lock.acquired_at)} "
-        f"and goes on ({lock.owner}); its end frees it. To end it: "
+        f"the lock is not stale: run {lock.run_id} has held it for "
+        f"{duration(now - lock.acquired_at)} and is running; its end frees the lock. To stop it: "
         f"aws stepfunctions stop-execution --execution-arn {lock.owner}"
     )

@@ -47,8 +47,8 @@ def test_a_backfill_is_waited_for_and_its_kpis_are_its_own(shop: Shop, local: Ty
     assert days == {"2025-03-01": shop.run, "2025-03-02": run["run_id"]}
 
 
-def test_a_run_that_fails_is_exit_code_1_and_says_how_to_go_on(shop: Shop, local: Type) -> None:
-    # A run that nobody has heard of since it claimed its files: its manifest is all there is.
+def test_a_run_that_fails_is_exit_code_1_with_its_cause(shop: Shop, local: Type) -> None:
+    # A run that stopped after it claimed its files: it has only a manifest.
     manifest = {
         "run_id": "gone",
         "bucket": shop.stack.bucket,
@@ -67,25 +67,27 @@ def test_a_run_that_fails_is_exit_code_1_and_says_how_to_go_on(shop: Shop, local
     assert "FAILED" in answer.out
     assert "a later run has taken its files" in answer.out
     assert "Traceback" not in answer.out
-    # It has claimed nothing, so there is nothing to replay.
-    assert "once the cause is removed" not in answer.out
+    # It claimed no files, so it cannot be replayed.
+    assert "shopkpi replay" not in answer.out
 
 
-def test_a_dead_lock_is_freed_and_a_dry_run_leaves_it(shop: Shop, local: Type) -> None:
+def test_a_stale_lock_is_freed_and_a_dry_run_leaves_it(shop: Shop, local: Type) -> None:
     shop.write_lock(shop.run)
     seen = local("status").out
-    assert f"by run {shop.run}, which has succeeded; free it with `shopkpi unlock`" in seen
+    assert f"by run {shop.run}, which succeeded; free it with `shopkpi unlock`" in seen
     assert local("doctor --json").code == 1
-    assert local("unlock --dry-run").out.startswith("would free it: dead: taken ")
+    assert local("unlock --dry-run").out.startswith("would free it: stale: taken ")
     assert shop.has_lock()
     assert local("unlock --json").data["freed"] is True
     assert not shop.has_lock()
     assert local("unlock").out == "there is no lock to free\n"
 
 
-def test_a_live_lock_is_refused_with_the_name_of_its_run(shop: Shop, local: Type) -> None:
+def test_unlock_refuses_to_free_the_lock_of_a_running_run_and_names_the_run(
+    shop: Shop, local: Type
+) -> None:
     sfn = shop.client("stepfunctions")
-    # It has nothing to claim yet: it takes the lock and waits for files.
+    # There are no files: it takes the lock and waits for them.
     arn = sfn.start_execution(
         stateMachineArn=shop.stack.state_machine_arn, name="by-hand", input="{}"
     )["executionArn"]
@@ -100,23 +102,23 @@ def test_a_live_lock_is_refused_with_the_name_of_its_run(shop: Shop, local: Type
         refused, seen = local("unlock"), local("status --json").data
         waiting = local(f"replay {shop.run} --dry-run")
     finally:
-        # Nobody hears of its end: else the rule on it would free the lock at once.
+        # Without the rule on its end, which would free the lock at once.
         events, rule = shop.client("events"), "ecommerce-kpi-dev-OnExecutionEnded-event"
         events.disable_rule(Name=rule)
         sfn.stop_execution(executionArn=arn)
     shop.wait_for(lambda: sfn.describe_execution(executionArn=arn)["status"] == "ABORTED")
-    assert "which has been stopped" in local("status").out
-    assert local("unlock").out.startswith("freed; it was by-hand's.")
+    assert "which was stopped" in local("status").out
+    assert local("unlock").out.startswith("freed the lock of run by-hand. ")
     events.enable_rule(Name=rule)
     assert refused.code == 6
-    assert refused.err.startswith("error: the lock is alive: run by-hand has had it for ")
+    assert refused.err.startswith("error: the lock is not stale: run by-hand has held it for ")
     assert f"aws stepfunctions stop-execution --execution-arn {arn}\n" in refused.err
     assert (seen["lock"]["run_id"], seen["lock"]["verdict"]) == ("by-hand", "running")
     assert [run["run_id"] for run in seen["running"]] == ["by-hand"]
-    assert "it waits for the end of run by-hand, which has the lock" in waiting.out
+    assert "it waits until run by-hand ends, which holds the lock" in waiting.out
 
 
-def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
+def test_a_dead_letter_is_sent_back_to_its_function_which_processes_it(
     shop: Shop, local: Type
 ) -> None:
     """The letter is the end of a run, at which the function frees the run's lock."""
@@ -149,7 +151,7 @@ def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
 
     planned = local("redrive --dry-run --json").data
     assert sorted((str(d["function"]), d["error"], d["outcome"]) for d in planned) == [
-        ("None", "not a letter", "left: not a letter of Lambda's"),
+        ("None", "not a letter", "left: Lambda did not write it"),
         (
             "ecommerce-kpi-dev-OnExecutionEnded",
             "EndpointConnectionError: no answer",
@@ -159,7 +161,7 @@ def test_a_dead_letter_goes_back_to_its_function_which_does_its_work(
     assert shop.has_lock()
     assert "2 dead letters" in local("doctor").out
     outcomes = {d["outcome"] for d in local("redrive --json").data}
-    assert outcomes == {"sent", "left: not a letter of Lambda's"}
+    assert outcomes == {"sent", "left: Lambda did not write it"}
     shop.wait_for(lambda: not shop.has_lock())
     sqs.purge_queue(QueueUrl=queue)
     assert local("redrive").out == "no dead letters\n"

@@ -21,7 +21,7 @@ NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 
 def test_the_documentation_is_the_help_of_every_command() -> None:
-    assert DOCUMENT.endswith(reference.render()), "write it anew: python -m shopkpi.reference"
+    assert DOCUMENT.endswith(reference.render()), "generate it again: python -m shopkpi.reference"
 
 
 def test_every_command_of_the_documentation_has_every_option_that_it_names(type_: Type) -> None:
@@ -36,7 +36,7 @@ def test_every_command_of_the_documentation_has_every_option_that_it_names(type_
 def test_without_arguments_it_shows_its_commands_and_exit_codes(type_: Type) -> None:
     answer = type_("")
     assert answer.code == 0
-    assert "What waits, who has the lock, what runs." in answer.out
+    assert "Show waiting files, the lock, and runs in progress." in answer.out
     for code, meaning in EXIT_CODES.items():
         assert re.search(rf"^ +{int(code)} {re.escape(meaning)}$", answer.out, re.MULTILINE)
 
@@ -137,7 +137,7 @@ def test_a_cause_is_shown_without_the_json_around_it(cause: str, text: str) -> N
 @pytest.mark.parametrize(
     ("skew", "fact", "ok"),
     [
-        (0, "as AWS's", True),
+        (0, "equal to AWS", True),
         (60, "60 s ahead of AWS", True),
         (-61, "61 s behind AWS, which refuses requests that are 5 minutes off", False),
     ],
@@ -159,11 +159,11 @@ def test_a_clock_that_is_a_minute_off_is_a_problem(skew: int, fact: str, ok: boo
 def test_java_is_needed_from_17_on_and_only_by_one_engine(says: str, fact: str, ok: bool) -> None:  # noqa: FBT001
     finding = doctor.java(says)
     assert (finding.fact, finding.ok) == (fact, ok)
-    assert ok or "ENGINE=sail computes the same" in str(finding.fix)
+    assert ok or "ENGINE=sail, which computes the same" in str(finding.fix)
 
 
 def test_a_cost_with_an_unknown_part_is_shown_as_its_parts_and_never_as_a_sum() -> None:
-    shown = history.Shown(
+    shown = history.RunDetails(
         run_id="r",
         state="SUCCEEDED",
         started_at=None,
@@ -176,5 +176,5 @@ def test_a_cost_with_an_unknown_part_is_shown_as_its_parts_and_never_as_a_sum() 
     )
     assert (
         "cost       emr_serverless unknown, the rest in USD: fargate 0.0012, estimated"
-        in history.draw(shown)
+        in history.render(shown)
     )

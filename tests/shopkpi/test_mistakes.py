@@ -57,7 +57,7 @@ def refusal(code: str, message: str = "") -> aws.ClientError:
         ("show nonsense", 3, "nonsense: no such run in stage dev; `shopkpi runs` lists them"),
         ("show no/such:run", 3, "no/such:run: no such run"),
         ("quarantine nonsense", 3, "nonsense: no such run"),
-        ("quarantine nonsense --download here", 3, "nonsense has put nothing into quarantine"),
+        ("quarantine nonsense --download here", 3, "nonsense has nothing in quarantine"),
         ("replay nonsense", 3, "nonsense: no such run"),
         ("logs nonsense", 3, "nonsense: no such run"),
         ("kpis --from 2020-01-01 --to 2020-01-31", 3, "the newest are of 2025-03-02"),
@@ -65,7 +65,7 @@ def refusal(code: str, message: str = "") -> aws.ClientError:
         ("status --stage prod", 5, "stages there: dev; try --stage dev"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(
+def test_a_mistyped_command_line_is_one_line_of_error(
     shop: Shop, local: Type, line: str, code: int, text: str
 ) -> None:
     answer = local(line.replace("RUN", shop.run))
@@ -73,12 +73,24 @@ def test_what_is_mistyped_is_told_in_one_line(
     assert answer.code == code
 
 
+def test_a_damaged_document_is_exit_code_1_with_the_place_of_the_damage(
+    shop: Shop, local: Type
+) -> None:
+    shop.client("s3").put_object(
+        Bucket=shop.stack.bucket, Key="runs/damaged/verdict.json", Body=b'{"run_id": 7}'
+    )
+    answer = local("quarantine damaged")
+    assert answer.code == 1
+    assert "Verdict.run_id is 7" in line_of(answer)
+    assert "`shopkpi replay`" in answer.err
+
+
 def test_a_run_id_that_is_nearly_right_is_corrected(shop: Shop, local: Type) -> None:
     answer = local(f"show {shop.run[:-1]}")
     assert f"did you mean {shop.run}?" in line_of(answer)
 
 
-def test_without_a_localcloud_one_is_told_how_to_start_it(
+def test_without_a_localcloud_the_error_says_how_to_start_it(
     type_: Type, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setattr("shopkpi.pipeline.PROJECT", tmp_path)
@@ -87,7 +99,7 @@ def test_without_a_localcloud_one_is_told_how_to_start_it(
     assert "start `make localcloud`" in line_of(answer)
 
 
-def test_a_localcloud_that_has_ended_is_told_from_one_that_runs(type_: Type, tmp_path) -> None:
+def test_a_localcloud_that_has_ended_does_not_answer(type_: Type, tmp_path) -> None:
     file = tmp_path / ".localcloud" / "environment"
     file.parent.mkdir()
     file.write_text(
@@ -97,25 +109,25 @@ def test_a_localcloud_that_has_ended_is_told_from_one_that_runs(type_: Type, tmp
     answer = type_("runs --local")
     assert answer.code == 4
     assert "http://127.0.0.1:9: no answer" in line_of(answer)
-    assert "`make localcloud` runs" in answer.err
+    assert "start the embedded AWS with `make localcloud`" in answer.err
     file.write_text("export AWS_ENDPOINT_URL=http://127.0.0.1:9\n")
-    assert "AWS_ACCESS_KEY_ID is not in it" in line_of(type_("runs --local"))
+    assert "AWS_ACCESS_KEY_ID is missing" in line_of(type_("runs --local"))
 
 
-def test_without_credentials_one_is_told_how_to_get_them(type_: Type) -> None:
+def test_without_credentials_the_error_says_how_to_get_them(type_: Type) -> None:
     answer = type_("runs")
     assert answer.code == 4
     assert "no AWS credentials: log in (`aws sso login`" in line_of(answer)
 
 
-def test_a_profile_that_is_not_there_is_named(type_: Type) -> None:
+def test_an_unknown_profile_is_named(type_: Type) -> None:
     answer = type_("runs --profile elsewhere")
     assert answer.code == 4
     assert "The config profile (elsewhere) could not be found" in line_of(answer)
     assert "aws configure list-profiles" in answer.err
 
 
-def test_a_region_that_cannot_be_is_a_mistake_in_typing(type_: Type, monkeypatch) -> None:
+def test_an_impossible_region_is_a_usage_error(type_: Type, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     answer = type_("runs --region eu_north!")
@@ -152,13 +164,13 @@ def test_a_wrong_setting_names_the_variable(type_: Type, monkeypatch) -> None:
         (refusal("RequestTimeTooSkewed"), 4, "this machine's clock is wrong"),
         (refusal("SlowDown"), 4, "AWS asks to slow down (GetItem): try again in a minute"),
         (refusal("ResourceNotFoundException"), 5, "see what is missing with `shopkpi doctor`"),
-        (refusal("AccessDenied"), 4, "this identity may not dynamodb:GetItem: have an admin"),
+        (refusal("AccessDenied"), 4, "this identity may not dynamodb:GetItem: ask an admin"),
         (
             refusal("AccessDenied", "explicit deny in a service control policy"),
             4,
-            "a policy denies it, look for that in the account's and the organisation's policies",
+            "a policy denies it; look for the deny in the policies of the account",
         ),
-        (refusal("InternalError", "try\nlater"), 4, "GetItem has failed: InternalError: try later"),
+        (refusal("InternalError", "try\nlater"), 4, "GetItem failed: InternalError: try later"),
         (
             aws.SSOTokenLoadError(error_msg="gone"),
             4,
@@ -220,10 +232,10 @@ def test_a_busy_table_of_kpis_ends_the_command_with_the_exit_code_of_a_refusal(
 
 def test_an_error_of_the_program_itself_is_not_explained_away(type_: Type, monkeypatch) -> None:
     assert aws_errors.explained(KeyError("x"), stage="dev", where="here") is None
-    monkeypatch.setattr("shopkpi.app.Place.of", _broken)
+    monkeypatch.setattr("shopkpi.options.Target.of", _broken)
     answer = type_("runs")
     assert answer.code == 70
-    assert "RuntimeError: broken: nobody has foreseen this; SHOPKPI_TRACE=1" in line_of(answer)
+    assert "RuntimeError: broken: this is a bug of shopkpi" in line_of(answer)
     monkeypatch.setenv("SHOPKPI_TRACE", "1")
     with pytest.raises(RuntimeError):
         type_("runs")
@@ -292,7 +304,7 @@ def test_who_may_not_is_told_the_action_and_the_statement_to_attach(
         answer = guarded("nobody", line)
         assert answer.code == 4
         assert line_of(answer) == (
-            f"{nobody} may not {action}: have an administrator attach the statement {statement} "
+            f"{nobody} may not {action}: ask an administrator to attach the statement {statement} "
             "of the policy that `shopkpi policy --stage dev` prints"
         )
     answer = guarded("stranger", "runs")

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing, on a run that really happened."""
+"""Commands that change nothing, on a run that was really executed."""
 
 import csv
 import json
@@ -24,12 +24,12 @@ def test_status_says_what_is_missing_for_a_batch_and_that_nothing_runs(
     assert [(f["dataset"], f["waiting"], f["missing"]) for f in data["files"]] == [
         ("orders", 1, 4),
         ("order_items", 0, 5),
-        # The products of the run before count for ever.
+        # The products file of the earlier run counts.
         ("products", 0, 0),
     ]
     assert data["unrecognised"] == ["incoming/orders.xlsx"]
     assert (data["lock"], data["running"]) == (None, [])
-    assert "too few for a batch; what there is starts in" in screen
+    assert "too few for a batch; a batch of these files starts in" in screen
     assert "lock: free" in screen
     assert "running: nothing" in screen
 
@@ -55,13 +55,13 @@ def test_show_has_states_times_verdict_and_cost(shop: Shop, local: Type) -> None
     assert "USD (fargate" in screen
     assert "orders_without_header.csv" in screen
     assert f"shopkpi quarantine {shop.run}" in screen
-    told = data["notice"]
-    assert told["subject"] == (
+    notice = data["notice"]
+    assert notice["subject"] == (
         f"Run succeeded, 1 file rejected, 1 row in quarantine - dev {shop.run}"
     )
-    assert "- order_items_4.csv: 1 row (quantity_out_of_range 1)" in told["message"]
-    assert f"message to people: {told['subject']}" in screen
-    assert told["message"].rstrip() in screen
+    assert "- order_items_4.csv: 1 row (quantity_out_of_range 1)" in notice["message"]
+    assert f"alert message: {notice['subject']}" in screen
+    assert notice["message"].rstrip() in screen
 
 
 def test_quarantine_has_the_bad_row_and_the_bad_file_with_their_reasons(
@@ -85,11 +85,11 @@ def test_quarantine_has_the_bad_row_and_the_bad_file_with_their_reasons(
     assert "o0,p1,-3,10.00" in screen
 
 
-def test_quarantine_is_downloaded_as_it_lies_in_the_bucket(
+def test_quarantine_is_downloaded_as_it_is_in_the_bucket(
     shop: Shop, local: Type, tmp_path: Path
 ) -> None:
     planned = local(f"quarantine {shop.run} --download {tmp_path}/bad --dry-run")
-    assert planned.out.startswith("would bring 4 files")
+    assert planned.out.startswith("would download 4 files")
     assert not (tmp_path / "bad").exists()
     assert local(f"quarantine {shop.run} --download {tmp_path}/bad").code == 0
     folder = tmp_path / "bad" / shop.run
@@ -101,7 +101,7 @@ def test_quarantine_is_downloaded_as_it_lies_in_the_bucket(
     again = local(f"quarantine {shop.run} --download {tmp_path}/bad")
     assert again.code == 2
     assert again.err == (
-        f"error: --download {tmp_path}/bad: {folder} is there already; name another folder\n"
+        f"error: --download {tmp_path}/bad: {folder} is not empty; name another folder\n"
     )
 
 
@@ -134,7 +134,7 @@ def test_logs_follow_one_run_through_machine_functions_and_containers(
     assert "ValidateFiles" in local(f"logs {shop.run} --only machine").out
 
 
-def test_the_doctor_finds_a_sound_deployment_sound(local: Type) -> None:
+def test_the_doctor_finds_no_problem_in_a_complete_deployment(local: Type) -> None:
     answer = local("doctor --json")
     problems = [
         finding for finding in answer.data if finding["fix"] and finding["subject"] != "java"
