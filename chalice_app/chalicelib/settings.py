@@ -6,6 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar, get_args
 
+from contract.keys import INCOMING, LOCK, WAITING_SINCE
+
 from .prices import PriceTable, Sizes, TaskSize
 
 T = TypeVar("T")
@@ -86,11 +88,9 @@ class Settings:
 
     bucket: str
     state_machine_arn: str
-    prefix: str = _variable("S3_PREFIX", _folder, "incoming/")
-    lock_key: str = _variable("LOCK_KEY", str, "incoming/pipeline.lock")
-    waiting_key: str = _variable(
-        "THRESHOLD_MET_TIMESTAMP_KEY", str, "incoming/threshold_not_met_timestamp.json"
-    )
+    prefix: str = _variable("S3_PREFIX", _folder, INCOMING)
+    lock_key: str = _variable("LOCK_KEY", str, LOCK)
+    waiting_key: str = _variable("THRESHOLD_MET_TIMESTAMP_KEY", str, WAITING_SINCE)
     min_order_files: int = _variable("MIN_ORDER_FILES", _count, 5)
     min_item_files: int = _variable("MIN_ITEM_FILES", _count, 5)
     min_product_files: int = _variable("MIN_PRODUCT_FILES", _count, 1)

@@ -32,6 +32,8 @@ FOLDERS = {
     keys.DATA_DOCS,
     keys.DASHBOARD,
 }
+# What deploying and the jobs on EMR Serverless keep in the bucket; no stage reads it.
+OF_DEPLOYMENT = {"code/", "deploy/", "staging/"}
 
 
 def modules() -> list[Path]:
@@ -86,11 +88,8 @@ def test_a_folder_of_the_bucket_is_spelt_in_contract_keys_only() -> None:
 
 def test_the_template_names_no_other_folders_and_files() -> None:
     text = template.TEMPLATE.read_text(encoding="utf-8")
-    paths = set(re.findall(r"\$\{Bucket\.Arn\}/([^'\]]+)", text))
-    # Only the jobs on EMR Serverless use code/ and staging/; no stage reads them.
-    others = {"*", "code/emr/*", "staging/*"}
-    paths -= others
-    assert {path.partition("/")[0] + "/" for path in paths} <= FOLDERS
+    paths = set(re.findall(r"\$\{Bucket\.Arn\}/([^'\]]+)", text)) - {"*"}
+    assert {path.partition("/")[0] + "/" for path in paths} <= FOLDERS | OF_DEPLOYMENT
     run = keys.RunKeys("*")
     assert {path for path in paths if not path.endswith("/*")} <= {
         keys.LOCK,
@@ -106,7 +105,8 @@ def test_the_template_names_no_other_folders_and_files() -> None:
     }
 
 
-def test_every_lifecycle_rule_is_of_a_folder() -> None:
+def test_every_lifecycle_rule_is_of_a_folder_or_of_a_file_that_is_replaced_often() -> None:
     bucket = template.load()["Resources"]["Bucket"]["Properties"]
     rules = bucket["LifecycleConfiguration"]["Rules"]
-    assert {rule["Prefix"] for rule in rules if "Prefix" in rule} - {"staging/"} <= FOLDERS
+    prefixes = {rule["Prefix"] for rule in rules if "Prefix" in rule}
+    assert prefixes <= FOLDERS | OF_DEPLOYMENT | {keys.LOCK, keys.WAITING_SINCE}
