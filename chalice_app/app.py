@@ -82,14 +82,14 @@ def on_execution_ended(event: CloudWatchEvent) -> dict[str, Any]:
     return wiring.on_execution_ended(event.detail)
 
 
-@app.lambda_function(name="RecountFiles")
-def recount_files(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    return wiring.recount(event)
+@app.lambda_function(name="ClaimFiles")
+def claim_files(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.claim_files(event)
 
 
-@app.lambda_function(name="ReadVerdict")
-def read_verdict(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    return wiring.read_verdict(event)
+@app.lambda_function(name="QuarantineRejected")
+def quarantine_rejected(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.quarantine_rejected(event)
 
 
 @app.lambda_function(name="FinishRun")
@@ -97,9 +97,9 @@ def finish_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noq
     return wiring.finish_run(event)
 
 
-@app.lambda_function(name="DescribeRun")
-def describe_run(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    return wiring.describe_run(event)
+@app.lambda_function(name="NotifyRunEnd")
+def notify_run_end(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    return wiring.notify_run_end(event)
 
 
 # The REST API, openapi.yaml: whoever calls it signs with AWS credentials that may. No setting

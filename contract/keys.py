@@ -94,6 +94,11 @@ class RunKeys:
         return f"{QUARANTINE}{self.run_id}/"
 
     @property
+    def notified(self) -> str:
+        """The mark that the message in ``notice`` has been sent."""
+        return f"{RUNS}{self.run_id}/notified.json"
+
+    @property
     def quarantined_rows(self) -> str:
         """Without its suffix: there are a ``.parquet`` and a ``.csv``."""
         return f"{self.quarantine}rows"

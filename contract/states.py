@@ -13,20 +13,13 @@ class State(StrEnum):
     EVALUATE_THRESHOLD = "EvaluateThreshold"
     WAIT_FOR_FILES = "WaitForFiles"
     VALIDATE_FILES = "ValidateFiles"
-    READ_VERDICT = "ReadVerdict"
-    JUDGE_VERDICT = "JudgeVerdict"
-    REJECT_BATCH = "RejectBatch"
-    REJECT_VERDICT = "RejectVerdict"
+    QUARANTINE_REJECTED = "QuarantineRejected"
     CHOOSE_TRANSFORMER = "ChooseTransformer"
     TRANSFORM_BIG_BATCH = "TransformBigBatch"
     TRANSFORM_FILES = "TransformFiles"
     RESET_LOCK = "ResetLock"
-    DESCRIBE_RUN = "DescribeRun"
-    JUDGE_NOTICE = "JudgeNotice"
     NOTIFY_RESULTS = "NotifyResults"
     SUCCESS = "Success"
-    DESCRIBE_FAILURE = "DescribeFailure"
-    DESCRIBE_FAILED_RUN = "DescribeFailedRun"
     NOTIFY_FAILURE = "NotifyFailure"
     LOG_FAILURE = "LogFailure"
     RELEASE_LOCK = "ReleaseLock"
@@ -44,10 +37,10 @@ CONTAINERS: Final[Mapping[State, Container]] = {
 FUNCTION_STATES: Final = frozenset(
     {
         State.CHECK_FILE_THRESHOLD,
-        State.READ_VERDICT,
+        State.QUARANTINE_REJECTED,
         State.RESET_LOCK,
-        State.DESCRIBE_RUN,
-        State.DESCRIBE_FAILED_RUN,
+        State.NOTIFY_RESULTS,
+        State.NOTIFY_FAILURE,
         State.RELEASE_LOCK,
     }
 )

@@ -55,10 +55,10 @@ FUNCTIONS: Final = (
     "CheckOnSchedule",
     "CheckYesterday",
     "OnExecutionEnded",
-    "RecountFiles",
-    "ReadVerdict",
+    "ClaimFiles",
+    "QuarantineRejected",
     "FinishRun",
-    "DescribeRun",
+    "NotifyRunEnd",
 )
 
 

@@ -3,7 +3,6 @@
 import functools
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -14,13 +13,14 @@ from botocore.config import Config
 from contract.keys import dataset_of
 
 from .alerts.messages import Notice
-from .alerts.notifier import CUT_SHORT, Telling, publish
+from .alerts.notifier import Notifier
+from .aws.causes import readable
 from .aws.kpi_tables import KpiQueries
 from .aws.run_table import End
 from .deployment import Deployment
 from .settings import Settings
+from .trigger import finish_run as finishing
 from .trigger.claim_files import Claim
-from .trigger.finish_run import Settlement
 from .trigger.run_request import Request
 from .trigger.start_batch import Busy, Decision, Start, Trigger, Wait
 
@@ -47,44 +47,49 @@ def on_schedule() -> dict[str, Any]:
 
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
-    """Every other run tells of itself; one that was cut short cannot."""
-    run_id, status = str(detail["executionArn"]).rsplit(":", 1)[-1], detail["status"]
+    """Do what the run could not do itself: release the lock, end its record, send its message."""
+    run_id, status = _run_id(detail["executionArn"]), detail["status"]
     deployment = _deployment()
     decision = Trigger(deployment).execution_ended(run_id, status)
-    if status in CUT_SHORT:
-        _publish(deployment, _telling(deployment).of_run(run_id, status, detail.get("cause")))
+    _notifier(deployment).send_unsent(run_id, status)
     return _answer(decision)
 
 
 def check_yesterday() -> dict[str, Any]:
-    deployment = _deployment()
-    notice = _telling(deployment).of_last_day()
-    _publish(deployment, notice)
-    return _told(notice)
+    return _sent(_notifier(_deployment()).notify_last_day())
 
 
-def recount(event: Mapping[str, Any]) -> dict[str, Any]:
+def claim_files(event: Mapping[str, Any]) -> dict[str, Any]:
     return Claim(_deployment()).recount(Request.parse(event))
 
 
-def read_verdict(event: Mapping[str, Any]) -> dict[str, Any]:
-    return Settlement(_deployment()).judge(str(event["run_id"]))
+def quarantine_rejected(event: Mapping[str, Any]) -> dict[str, Any]:
+    return finishing.quarantine_rejected(_deployment(), str(event["run_id"]))
 
 
 def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
-    """``failed``: the run has failed, for a ``cause``, and only gives its lock back."""
-    run_id = str(event["execution"]).rsplit(":", 1)[-1]
-    settlement = Settlement(_deployment())
-    return (
-        settlement.release(run_id, event["cause"]) if event["failed"] else settlement.finish(run_id)
-    )
+    """Finish a run; one with a ``failure`` only releases its lock."""
+    run_id, cause = _run_id(event["execution"]), _cause(event)
+    if cause is None:
+        return finishing.finish_run(_deployment(), run_id)
+    return finishing.release_lock(_deployment(), run_id, cause)
 
 
-def describe_run(event: Mapping[str, Any]) -> dict[str, Any]:
-    """``failed``: the run has failed, for a ``cause``. The machine sends what this answers."""
-    run_id = str(event["execution"]).rsplit(":", 1)[-1]
-    state: End = "FAILED" if event["failed"] else "SUCCEEDED"
-    return _told(_telling(_deployment()).of_run(run_id, state, event.get("cause")))
+def notify_run_end(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Send the message about a run, which has failed if there is a ``failure``."""
+    run_id, cause = _run_id(event["execution"]), _cause(event)
+    state: End = "SUCCEEDED" if cause is None else "FAILED"
+    return _sent(_notifier(_deployment()).notify_run_end(run_id, state, cause))
+
+
+def _run_id(execution_arn: str) -> str:
+    return str(execution_arn).rsplit(":", 1)[-1]
+
+
+def _cause(event: Mapping[str, Any]) -> str | None:
+    """Return the cause of what a Catch of the machine has caught, None if nothing was caught."""
+    failure = event.get("failure")
+    return None if failure is None else readable(f"{failure['Error']}: {failure.get('Cause', '')}")
 
 
 def _check(keys: Iterable[str]) -> dict[str, Any]:
@@ -105,24 +110,19 @@ def _answer(decision: Decision | None) -> dict[str, Any]:
             return {"decision": "wait", "reason": decision.reason}
 
 
-def _told(notice: Notice | None) -> dict[str, Any]:
-    told = {"subject": "", "message": ""} if notice is None else asdict(notice)
-    return {"tell": notice is not None, **told}
+def _sent(notice: Notice | None) -> dict[str, Any]:
+    """Return the subject of the message that was sent; None is no message."""
+    return {"sent": None if notice is None else notice.subject}
 
 
-def _publish(deployment: Deployment, notice: Notice | None) -> None:
-    if notice is not None:
-        publish(notice, _sns(), deployment.settings.topic_arn)
-
-
-def _telling(deployment: Deployment) -> Telling:
+def _notifier(deployment: Deployment) -> Notifier:
     settings = deployment.settings
     kpis = KpiQueries(
         _dynamodb(),
         category_kpis=settings.category_kpis_table,
         order_kpis=settings.order_kpis_table,
     )
-    return Telling(deployment, kpis)
+    return Notifier(deployment, kpis, _sns())
 
 
 def _deployment() -> Deployment:

@@ -13,8 +13,8 @@ from chalice_app.chalicelib.aws.landing_folder import Incoming
 from chalice_app.chalicelib.aws.run_table import RunTable
 from chalice_app.chalicelib.deployment import Deployment
 from chalice_app.chalicelib.settings import Settings
+from chalice_app.chalicelib.trigger import finish_run
 from chalice_app.chalicelib.trigger.claim_files import Claim
-from chalice_app.chalicelib.trigger.finish_run import Settlement
 from chalice_app.chalicelib.trigger.run_request import Request
 from chalice_app.chalicelib.trigger.start_batch import Trigger
 from contract.keys import RunKeys
@@ -67,9 +67,14 @@ class Pipeline:
     def trigger(self) -> Trigger:
         return Trigger(self.deployment)
 
-    @property
-    def settlement(self) -> Settlement:
-        return Settlement(self.deployment)
+    def quarantine_rejected(self, run_id: str) -> dict:
+        return finish_run.quarantine_rejected(self.deployment, run_id)
+
+    def finish_run(self, run_id: str) -> dict:
+        return finish_run.finish_run(self.deployment, run_id)
+
+    def release_lock(self, run_id: str, cause: str | None = None) -> dict:
+        return finish_run.release_lock(self.deployment, run_id, cause)
 
     @property
     def incoming(self) -> Incoming:
@@ -157,7 +162,7 @@ class Pipeline:
     def finish(self, run_id: str) -> None:
         """End a run well: its inputs go to processed/, the lock is given back."""
         self.write_verdict(run_id)
-        self.settlement.finish(run_id)
+        self.finish_run(run_id)
         self.die(run_id)
 
 

@@ -19,9 +19,8 @@ def wired(pipeline, cloud, monkeypatch):
     monkeypatch.setenv("STEP_FUNCTION_ARN", pipeline.settings.state_machine_arn)
     monkeypatch.setenv("RUNS_TABLE", pipeline.settings.runs_table)
     yield pipeline
-    wiring._s3.cache_clear()
-    wiring._sfn.cache_clear()
-    wiring._dynamodb.cache_clear()
+    for client in (wiring._s3, wiring._sfn, wiring._dynamodb, wiring._sns):
+        client.cache_clear()
 
 
 def test_one_event_with_many_records_is_one_check(wired) -> None:
@@ -76,4 +75,4 @@ def test_a_run_started_by_hand_with_unusable_input_is_told_what_to_give(wired) -
         "input": {"files": "incoming/orders_1.csv"},
     }
     with pytest.raises(ClaimError, match="start the machine with"):
-        wiring.recount(event)
+        wiring.claim_files(event)

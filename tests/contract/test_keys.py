@@ -102,6 +102,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         run.verdict,
         run.published,
         run.notice,
+        run.notified,
     }
 
 

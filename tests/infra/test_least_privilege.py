@@ -30,9 +30,9 @@ NOT_LIVED = {
     "UploadRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     "KeeperRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     # A run started by hand finds the lock with a run that has just ended.
-    "RecountRole": [Ask.of("states:DescribeExecution", EXECUTION)],
+    "ClaimFilesRole": [Ask.of("states:DescribeExecution", EXECUTION)],
     # The answer to a move was lost and the move is tried again.
-    "ReadVerdictRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
+    "QuarantineRejectedRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
     "FinishRunRole": [
         Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
         Ask.of("s3:ListBucket", BUCKET),

@@ -33,10 +33,10 @@ def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
             "CheckOnSchedule",
             "CheckYesterday",
             "OnExecutionEnded",
-            "RecountFiles",
-            "ReadVerdict",
+            "ClaimFiles",
+            "QuarantineRejected",
             "FinishRun",
-            "DescribeRun",
+            "NotifyRunEnd",
         )
     }
     assert "ecommerce-kpi-dev" in functions, "the REST API's function has no name of its own"

@@ -164,7 +164,7 @@ def test_a_functions_error_reaches_the_machine_by_its_type(aws) -> None:
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
         "Parameters": {
-            "FunctionName": "ecommerce-kpi-dev-ReadVerdict",
+            "FunctionName": "ecommerce-kpi-dev-QuarantineRejected",
             "Payload": {"run_id": "no-such-run"},
         },
         "End": True,

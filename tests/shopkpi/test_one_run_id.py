@@ -14,8 +14,8 @@ from tests.shopkpi.conftest import Shop, Type
 
 GROUPS = {
     "CheckFileThreshold": "/aws/lambda/ecommerce-kpi-dev-CheckFileThreshold",
-    "RecountFiles": "/aws/lambda/ecommerce-kpi-dev-RecountFiles",
-    "ReadVerdict": "/aws/lambda/ecommerce-kpi-dev-ReadVerdict",
+    "ClaimFiles": "/aws/lambda/ecommerce-kpi-dev-ClaimFiles",
+    "QuarantineRejected": "/aws/lambda/ecommerce-kpi-dev-QuarantineRejected",
     "FinishRun": "/aws/lambda/ecommerce-kpi-dev-FinishRun",
     "OnExecutionEnded": "/aws/lambda/ecommerce-kpi-dev-OnExecutionEnded",
     "validator": "/ecommerce-kpi/dev/validator",
@@ -162,7 +162,7 @@ def test_one_id_leads_through_functions_containers_message_record_and_api(
 
 
 def test_a_function_writes_each_line_once(ended: Shop) -> None:
-    for name in ("RecountFiles", "ReadVerdict", "FinishRun"):
+    for name in ("ClaimFiles", "QuarantineRejected", "FinishRun"):
         found = [json.dumps(line) for line in of_run(ended, GROUPS[name])]
         assert len(found) == len(set(found)), name
 

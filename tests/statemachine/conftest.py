@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import boto3
 import pytest
 
 from chalice_app.chalicelib.alerts.messages import Notice
+from chalice_app.chalicelib.aws.execution_history import read_history
 from chalice_app.chalicelib.aws.run_table import RunRecord, RunTable
 from localcloud.cloud import LocalCloud
 from localcloud.provision import CLUSTER, Plan, Stack, provision, receive
@@ -69,6 +71,20 @@ class Shop:
             Name="ecommerce-kpi-dev-OnExecutionEnded-event"
         )
 
+    @contextmanager
+    def without_permissions(self, role: str) -> Iterator[None]:
+        """Take a role's own policy away meanwhile."""
+        iam = self.session.client("iam")
+        [name] = [r["RoleName"] for r in iam.list_roles()["Roles"] if role in r["RoleName"]]
+        [policy, *_] = iam.list_role_policies(RoleName=name)["PolicyNames"]
+        which = {"RoleName": name, "PolicyName": policy}
+        document = iam.get_role_policy(**which)["PolicyDocument"]
+        iam.delete_role_policy(**which)
+        try:
+            yield
+        finally:
+            iam.put_role_policy(**which, PolicyDocument=json.dumps(document))
+
     def stored(self, prefix: str = "") -> list[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(
             Bucket=self.stack.bucket, Prefix=prefix
@@ -93,12 +109,7 @@ class Shop:
         return self.sfn.describe_execution(executionArn=arn)["status"]
 
     def states(self, arn: str) -> list[str]:
-        history = self.sfn.get_execution_history(executionArn=arn)["events"]
-        return [
-            event["stateEnteredEventDetails"]["name"]
-            for event in history
-            if "stateEnteredEventDetails" in event
-        ]
+        return [visit.state for visit in read_history(self.sfn, arn, with_data=False).visits]
 
     def start(self, document: dict[str, Any]) -> str:
         return self.sfn.start_execution(
@@ -139,11 +150,11 @@ class Shop:
 
     def capacity_providers(self, arn: str) -> list[list[str]]:
         """Return what ECS says each task of a run was on, the first attempt first, by state."""
-        history = self.sfn.get_execution_history(executionArn=arn)["events"]
         submitted = [
-            json.loads(event["taskSubmittedEventDetails"]["output"])["Tasks"][0]["TaskArn"]
-            for event in history
-            if event["type"] == "TaskSubmitted"
+            attempt.submission["Tasks"][0]["TaskArn"]
+            for visit in read_history(self.sfn, arn, with_data=True).visits
+            for attempt in visit.attempts
+            if attempt.submitted_at
         ]
         tasks = self.session.client("ecs").describe_tasks(cluster=CLUSTER, tasks=submitted)["tasks"]
         found = {task["taskArn"]: task for task in tasks}

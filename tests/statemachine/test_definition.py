@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from statelint.linter import Linter
 
+from chalice_app.chalicelib.trigger.finish_run import AllFilesRejected, VerdictError
+from chalice_app.chalicelib.trigger.run_request import ClaimError
 from infra import template
 
 TEXT = (Path(__file__).parents[2] / "statemachine.asl.json").read_text(encoding="utf-8")
@@ -141,11 +143,22 @@ def test_every_path_to_an_end_releases_the_lock() -> None:
     assert ends | {name for name in before if STATES[name].get("End")} == set()
 
 
-def test_a_run_whose_lock_is_given_back_succeeds_whether_or_not_people_can_be_told() -> None:
-    assert reached("DescribeRun") == {"DescribeRun", "JudgeNotice", "NotifyResults", "Success"}
-    assert successors("DescribeRun") == {"JudgeNotice", "Success"}
-    assert successors("NotifyResults") == {"Success"}
+def test_a_run_whose_lock_is_released_succeeds_whether_or_not_its_message_is_sent() -> None:
+    assert successors("ResetLock") == {"NotifyResults", "NotifyFailure"}
+    assert reached("NotifyResults") == {"NotifyResults", "Success"}
     assert {name for name in STATES if "Fail" in successors(name)} == {"ReleaseLock"}
+
+
+def test_errors_that_an_attempt_more_would_repeat_are_not_retried() -> None:
+    once = {
+        error
+        for state in STATES.values()
+        for retry in state.get("Retry", [])
+        if retry["MaxAttempts"] == 0
+        for error in retry["ErrorEquals"]
+    }
+    # Lambda reports the name of the exception's class.
+    assert once == {error.__name__ for error in (AllFilesRejected, ClaimError, VerdictError)}
 
 
 def test_every_state_is_reachable_and_every_target_exists() -> None:
@@ -156,14 +169,12 @@ def test_every_failure_of_the_main_path_is_notified_and_logged() -> None:
     for name in (
         "CheckFileThreshold",
         "ValidateFiles",
-        "ReadVerdict",
+        "QuarantineRejected",
         "TransformFiles",
         "TransformBigBatch",
         "ResetLock",
     ):
-        assert STATES[name]["Catch"][0]["Next"] == "DescribeFailure"
-    assert successors("DescribeFailure") == {"DescribeFailedRun"}
-    assert successors("DescribeFailedRun") == {"NotifyFailure"}
+        assert STATES[name]["Catch"][0]["Next"] == "NotifyFailure"
     assert successors("NotifyFailure") == {"LogFailure"}
     assert successors("LogFailure") == {"ReleaseLock"}
 

@@ -27,13 +27,11 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
         "CheckFileThreshold",
         "EvaluateThreshold",
         "ValidateFiles",
-        "ReadVerdict",
-        "JudgeVerdict",
+        "QuarantineRejected",
         "ChooseTransformer",
         "TransformFiles",
         "ResetLock",
-        "DescribeRun",
-        "JudgeNotice",
+        "NotifyResults",
         "Success",
     ]
     assert shop.orders_per_day() == ELEVEN
@@ -47,7 +45,7 @@ def test_eleven_uploads_become_kpis_and_end_in_processed(shop) -> None:
     assert record["dates"] == list(ELEVEN)
     assert set(record["seconds_by_state"]) == set(shop.states(run))
     assert record["seconds_by_state"]["TransformFiles"] > 0
-    assert record["transitions"] == 11
+    assert record["transitions"] == 9
     # Two containers on Spot are billed a minute each, of 1 vCPU with 2 and with 4 GB.
     assert record["cost_by_service"]["fargate"] == Decimal("0.000592")
 
@@ -57,13 +55,7 @@ def test_a_file_without_its_header_is_reported_and_the_others_are_processed(shop
     shop.deliver()
     [run] = shop.ended(known=shop.before)
     assert shop.status(run) == "SUCCEEDED"
-    assert shop.states(run)[-5:] == [
-        "ResetLock",
-        "DescribeRun",
-        "JudgeNotice",
-        "NotifyResults",
-        "Success",
-    ]
+    assert shop.states(run)[-3:] == ["ResetLock", "NotifyResults", "Success"]
     assert shop.names("quarantine/") == ["orders_bad.csv"]
     assert shop.names("incoming/") == []
     assert shop.orders_per_day() == ELEVEN
@@ -83,10 +75,8 @@ def test_a_delivery_of_only_bad_files_fails_and_leaves_nothing_behind(shop) -> N
     shop.put("products.csv", "x\n")
     [run] = shop.ended(known=shop.before)
     assert shop.status(run) == "FAILED"
-    assert shop.states(run)[-7:] == [
-        "RejectBatch",
-        "DescribeFailure",
-        "DescribeFailedRun",
+    assert shop.states(run)[-5:] == [
+        "QuarantineRejected",
         "NotifyFailure",
         "LogFailure",
         "ReleaseLock",
@@ -318,8 +308,7 @@ def test_a_recompute_goes_straight_to_the_transformer_and_leaves_files_alone(sho
         "EvaluateThreshold",
         "TransformFiles",
         "ResetLock",
-        "DescribeRun",
-        "JudgeNotice",
+        "NotifyResults",
         "Success",
     ]
     assert shop.names("incoming/") == ["orders_waiting.csv"]
@@ -428,36 +417,31 @@ def run_from(shop, state: str, given: dict, **changed: str) -> str:
     return run
 
 
-def test_a_run_that_nobody_can_describe_still_succeeds(shop) -> None:
-    run = run_from(shop, "DescribeRun", {}, **{"dev-DescribeRun": "dev-NoSuchFunction"})
-    assert shop.status(run) == "SUCCEEDED"
-    assert shop.states(run) == ["DescribeRun", "Success"]
-
-
 def test_a_run_whose_message_cannot_be_sent_still_succeeds(shop) -> None:
-    notice = {"notice": {"tell": True, "subject": "s", "message": "m"}}
-    topic = "ecommerce-pipeline-notifications"
-    run = run_from(shop, "JudgeNotice", notice, **{topic: "no-such-topic"})
+    run = run_from(shop, "NotifyResults", {}, **{"dev-NotifyRunEnd": "dev-NoSuchFunction"})
     assert shop.status(run) == "SUCCEEDED"
-    assert shop.states(run) == ["JudgeNotice", "NotifyResults", "Success"]
+    assert shop.states(run) == ["NotifyResults", "Success"]
 
 
-def test_a_failure_that_nobody_can_describe_is_told_in_short(shop) -> None:
+def test_a_failure_that_the_machine_cannot_report_is_counted_and_the_lock_is_released(shop) -> None:
     failure = {"failure": {"Error": "States.Timeout", "Cause": "too slow"}}
-    run = run_from(shop, "DescribeFailure", failure, **{"dev-DescribeRun": "dev-NoSuchFunction"})
+    run = run_from(shop, "NotifyFailure", failure, **{"dev-NotifyRunEnd": "dev-NoSuchFunction"})
     assert shop.status(run) == "FAILED"
-    assert shop.states(run) == [
-        "DescribeFailure",
-        "DescribeFailedRun",
-        "NotifyFailure",
-        "LogFailure",
-        "ReleaseLock",
-        "Fail",
-    ]
-    [sent] = shop.messages()
-    run_id = run.rsplit(":", 1)[-1]
-    assert sent.subject == "Run failed"
-    assert f"shopkpi replay {run_id} --wait. Cause: States.Timeout: too slow" in sent.message
+    assert shop.states(run) == ["NotifyFailure", "LogFailure", "ReleaseLock", "Fail"]
+    answer = shop.sfn.describe_execution(executionArn=run)
+    assert (answer["error"], answer["cause"]) == ("PipelineFailed", "States.Timeout: too slow")
+
+
+def test_a_failure_is_reported_even_when_the_function_that_reports_it_may_do_nothing(shop) -> None:
+    shop.tell("validator", "crash")
+    with shop.without_permissions("NotifyRunEndRole"):
+        shop.deliver()
+        [run] = shop.ended(known=shop.before)
+    assert shop.states(run)[-4:] == ["NotifyFailure", "LogFailure", "ReleaseLock", "Fail"]
+    assert not shop.locked()
+    [sent] = shop.wait_for(shop.messages, 30)
+    assert sent.subject.startswith("Run failed: States.TaskFailed - dev ")
+    assert "- incoming/orders_4.csv\n" in sent.message
 
 
 @pytest.mark.parametrize(
@@ -483,7 +467,7 @@ def test_only_a_big_batch_goes_to_emr_serverless_and_only_where_there_is_an_appl
     )["stateMachineArn"]
     run = shop.sfn.start_execution(
         stateMachineArn=created,
-        input=json.dumps({"bytes": size, "verdict": {"big": big}}),
+        input=json.dumps({"bytes": size, "big": big}),
     )["executionArn"]
     shop.wait_for(lambda: shop.status(run) == "SUCCEEDED", 20)
     assert shop.states(run) == ["ChooseTransformer", transformer]

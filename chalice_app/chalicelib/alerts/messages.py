@@ -97,6 +97,24 @@ def of_run(run: Ended, settings: Settings) -> Notice | None:
     )
 
 
+def without_details(run: Ended, settings: Settings) -> Notice:
+    """Return the message about a failed run whose documents cannot be read."""
+    paragraphs = _Telling(run, settings, rejected=(), spoilt=())
+    return Notice(
+        subject=_subject(f"{_what(run, ())} - {settings.stage}", f" {run.run_id}"),
+        message=_message(
+            [paragraphs.sentence(())],
+            ["This message has no details: the documents of the run could not be read."],
+            [f"What the run did not process is in s3://{settings.bucket}/{settings.prefix}."],
+            [
+                "See why, then run it again:",
+                _command(f"logs {run.run_id}", settings),
+                _command(f"replay {run.run_id} --wait", settings),
+            ],
+        ),
+    )
+
+
 def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notice | None:
     """Return what to tell of a day that is complete; None when nothing in it is unusual."""
     if not anomalies:

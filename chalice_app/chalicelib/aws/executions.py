@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from ..settings import Settings
+from .causes import readable
 from .execution_history import History, read_history
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ LOST_THE_RACE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConfl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What Step Functions says about a run. ``cause`` is a failed one's."""
+    """What Step Functions says about a run. ``cause`` is a failed one's, in readable form."""
 
     status: str
     started_at: datetime
@@ -50,7 +51,7 @@ class Executions:
             status=answer["status"],
             started_at=answer["startDate"].astimezone(UTC),
             ended_at=None if stopped is None else stopped.astimezone(UTC),
-            cause=answer.get("cause") or answer.get("error") or None,
+            cause=readable(answer.get("cause") or answer.get("error") or "") or None,
         )
 
     def history(self, run_id: str, *, with_data: bool = False) -> History:

@@ -1,9 +1,9 @@
 """Where every claimed version ends: quarantine/ if its file was rejected, else processed/.
 
-``judge`` runs after the validator and takes the rejected files out of the landing folder
-(the validator has only copied them); ``finish`` runs after the transformer, takes out
-whatever it has left behind and gives the lock back. A failed run moves nothing more: what it
-had claimed lies in the landing folder still and belongs to the next run.
+``quarantine_rejected`` runs after the validator and moves the rejected files out of the landing
+folder (the validator has only copied them). ``finish_run`` runs after the transformer, moves the
+rest and releases the lock. A failed run moves nothing more: what it claimed is still in the landing
+folder and belongs to the next run.
 """
 
 import logging
@@ -11,6 +11,8 @@ from typing import Any
 
 from contract.keys import PRODUCTS_ACCEPTED, QUARANTINE, RunKeys
 from contract.manifest import FileVersion, Manifest
+from contract.typed_json import DocumentError
+from contract.verdict import Verdict
 
 from ..deployment import Deployment
 
@@ -18,112 +20,125 @@ log = logging.getLogger(__name__)
 
 
 class VerdictError(RuntimeError):
-    """The validator ended well but left no verdict that can be used."""
+    """The validator exited with 0 but left no verdict that can be used."""
 
 
-class Settlement:
-    def __init__(self, deployment: Deployment) -> None:
-        self._at = deployment
+class AllFilesRejected(RuntimeError):  # noqa: N818 - the error's name in the state machine and in messages
+    """No row of the run was accepted, and its files are in quarantine: the run has failed."""
 
-    def judge(self, run_id: str) -> dict[str, Any]:
-        """Return the verdict in short, once the files it rejects are in quarantine.
 
-        In full it may exceed the 256 KiB that the machine's state can hold.
-        """
-        manifest, verdict = self._manifest(run_id), self._verdict(run_id)
-        done = verdict["outcome"] == "all_rejected"
-        moved = self._at.incoming.move(
-            run_id,
-            (
-                (file, to)
-                for file, to in self._destinations(manifest, verdict)
-                if done or to.startswith(QUARANTINE)
-            ),
+def quarantine_rejected(deployment: Deployment, run_id: str) -> dict[str, Any]:
+    """Move the files that the verdict rejects to quarantine/.
+
+    Raises:
+        AllFilesRejected: no row was accepted. Duplicates are in processed/ then.
+        VerdictError: there is no verdict that can be used.
+    """
+    manifest, verdict = _manifest(deployment, run_id), _verdict(deployment, run_id)
+    all_rejected = verdict.outcome == "all_rejected"
+    moved = deployment.incoming.move(
+        run_id,
+        (
+            (file, to)
+            for file, to in _destinations(deployment, manifest, verdict)
+            if all_rejected or to.startswith(QUARANTINE)
+        ),
+    )
+    log.info(
+        "rejected files moved",
+        extra={"run_id": run_id, "outcome": verdict.outcome, "files_moved": moved},
+    )
+    if all_rejected:
+        rejected = verdict.totals.rejected_files
+        raise AllFilesRejected(f"No row was accepted; {rejected} files were rejected")
+    return {"outcome": verdict.outcome, "files_moved": moved}
+
+
+def finish_run(deployment: Deployment, run_id: str) -> dict[str, Any]:
+    """Move the remaining files of a run that has succeeded, and release its lock."""
+    manifest = _manifest(deployment, run_id)
+    # A recompute has read no files and has no verdict.
+    moved = 0 if manifest.task == "recompute" else _move_accepted(deployment, manifest)
+    released = _release(deployment, run_id)
+    deployment.recorder.record_end(run_id, "SUCCEEDED")
+    return {"files_moved": moved, "released": released}
+
+
+def release_lock(deployment: Deployment, run_id: str, cause: str | None = None) -> dict[str, Any]:
+    """Release the lock of a run that has failed for that cause, unless another run has it."""
+    released = _release(deployment, run_id)
+    deployment.recorder.record_end(run_id, "FAILED", cause)
+    return {"released": released}
+
+
+def _release(deployment: Deployment, run_id: str) -> bool:
+    released = deployment.lock.release(run_id)
+    log.info("lock released", extra={"run_id": run_id, "was_ours": released})
+    return released
+
+
+def _move_accepted(deployment: Deployment, manifest: Manifest) -> int:
+    verdict = _verdict(deployment, manifest.run_id)
+    remaining = set(deployment.incoming.remaining(manifest.files))
+    if remaining:
+        deployment.documents.keep_manifest(manifest)
+    moved = deployment.incoming.move(
+        manifest.run_id,
+        (
+            (file, to)
+            for file, to in _destinations(deployment, manifest, verdict)
+            if file in remaining
+        ),
+    )
+    if any(file.dataset == "products" and file.status == "accepted" for file in verdict.files):
+        deployment.documents.write(
+            PRODUCTS_ACCEPTED,
+            {"run_id": manifest.run_id, "at": deployment.clock().isoformat()},
         )
-        log.info(
-            "verdict read",
-            extra={"run_id": run_id, "outcome": verdict["outcome"], "files_moved": moved},
+    return moved
+
+
+def _manifest(deployment: Deployment, run_id: str) -> Manifest:
+    manifest = deployment.documents.manifest(run_id)
+    if manifest is None:
+        raise VerdictError(
+            f"{RunKeys(run_id).manifest} is gone: restore it from its earlier version"
         )
-        return {"outcome": verdict["outcome"], "totals": verdict["totals"]}
+    return manifest
 
-    def finish(self, run_id: str) -> dict[str, Any]:
-        """Settle what is left of a run that has succeeded, and give the lock back."""
-        manifest = self._manifest(run_id)
-        # A recompute has read no files, so nobody has judged any.
-        moved = 0 if manifest.task == "recompute" else self._take_in(manifest)
-        released = self._release(run_id)
-        self._at.recorder.record_end(run_id, "SUCCEEDED")
-        return {"files_moved": moved, "released": released}
 
-    def release(self, run_id: str, cause: str | None = None) -> dict[str, Any]:
-        """Give the lock back if it is still this run's; the run has failed, for that cause."""
-        released = self._release(run_id)
-        self._at.recorder.record_end(run_id, "FAILED", cause)
-        return {"released": released}
-
-    def _release(self, run_id: str) -> bool:
-        released = self._at.lock.release(run_id)
-        log.info("lock released", extra={"run_id": run_id, "was_ours": released})
-        return released
-
-    def _take_in(self, manifest: Manifest) -> int:
-        verdict = self._verdict(manifest.run_id)
-        left = set(self._at.incoming.remaining(manifest.files))
-        if left:
-            self._at.documents.keep_manifest(manifest)
-        moved = self._at.incoming.move(
-            manifest.run_id,
-            ((file, to) for file, to in self._destinations(manifest, verdict) if file in left),
+def _verdict(deployment: Deployment, run_id: str) -> Verdict:
+    key = RunKeys(run_id).verdict
+    try:
+        verdict = deployment.documents.verdict(run_id)
+    except DocumentError as error:
+        raise VerdictError(
+            f"{key} cannot be read, {error}: deploy the functions and the images of one release"
+        ) from error
+    if verdict is None:
+        raise VerdictError(
+            f"{key} does not exist although the validator exited with 0: read the validator's log"
         )
-        if any(
-            file["dataset"] == "products" and file["status"] == "accepted"
-            for file in verdict["files"]
-        ):
-            self._at.documents.write(
-                PRODUCTS_ACCEPTED,
-                {"run_id": manifest.run_id, "at": self._at.clock().isoformat()},
-            )
-        return moved
+    if verdict.run_id != run_id:
+        raise VerdictError(f"{key} is the verdict of run {verdict.run_id}: validate this run again")
+    return verdict
 
-    def _manifest(self, run_id: str) -> Manifest:
-        manifest = self._at.documents.manifest(run_id)
-        if manifest is None:
-            raise VerdictError(
-                f"{RunKeys(run_id).manifest} is gone: restore it from its earlier version"
-            )
-        return manifest
 
-    def _verdict(self, run_id: str) -> dict[str, Any]:
-        key = RunKeys(run_id).verdict
-        verdict: dict[str, Any] | None = self._at.documents.read(key)
-        if verdict is None:
-            raise VerdictError(
-                f"{key} does not exist although the validator exited with 0: "
-                "look into the validator's log"
-            )
-        if verdict.get("run_id") != run_id:
-            raise VerdictError(
-                f"{key} is the verdict of run {verdict.get('run_id')}: validate this run again"
-            )
-        return verdict
+def _destinations(
+    deployment: Deployment, manifest: Manifest, verdict: Verdict
+) -> list[tuple[FileVersion, str]]:
+    """Return where each version of the landing folder belongs.
 
-    def _destinations(
-        self, manifest: Manifest, verdict: dict[str, Any]
-    ) -> list[tuple[FileVersion, str]]:
-        """Return where each version of the landing folder belongs.
-
-        A duplicate has been processed: it counts once. What a run has read again from
-        processed/ stays there, rejected or not, because KPIs were made of it once.
-        """
-        keys = RunKeys(manifest.run_id)
-        rejected = {file["key"] for file in verdict["files"] if file["status"] == "rejected"}
-        return [
-            (
-                file,
-                keys.quarantined_file(file.name)
-                if file.key in rejected
-                else keys.processed(file.name),
-            )
-            for file in manifest.files
-            if file.key.startswith(self._at.settings.prefix)
-        ]
+    A duplicate has been processed: it counts once. What a run has read again from processed/ stays
+    there, rejected or not, because KPIs were made of it once.
+    """
+    keys = RunKeys(manifest.run_id)
+    rejected = {file.key for file in verdict.rejected}
+    return [
+        (
+            file,
+            keys.quarantined_file(file.name) if file.key in rejected else keys.processed(file.name),
+        )
+        for file in manifest.files
+        if file.key.startswith(deployment.settings.prefix)
+    ]

@@ -6,7 +6,6 @@ The validator really judges the deliveries; a test compares, so that no message 
 """
 
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -89,7 +88,7 @@ def examples(work: Path) -> Iterator[tuple[str, Notice]]:
     )
     yield "A run that was stopped", _of_run(state="ABORTED", manifest=mixed["manifest"])
     yield "A run that has taken too long", _of_run(state="TIMED_OUT", **mixed)
-    yield "A failure that could not be described", _in_short()
+    yield "A failed run whose documents cannot be read", _without_details()
 
     late, found = _day([]), _day(figures)
     yield "A day without orders", late
@@ -142,15 +141,9 @@ def _day(found: list[anomalies.Anomaly]) -> Notice:
     return notice
 
 
-def _in_short() -> Notice:
-    """Fill in what the machine formats by itself."""
-    machine = json.loads((ROOT / "statemachine.asl.json").read_text(encoding="utf-8"))
-    notice = machine["States"]["DescribeFailure"]["Parameters"]["notice"]
-    text = re.fullmatch(r"States\.Format\('(.*)', [^']*\)", notice["message.$"])
-    assert text is not None
-    message = text[1].replace("${BucketName}", SETTINGS.bucket)
-    message = message.format(RUN, RUN, RUN, "States.Timeout", "the state took longer than 1800 s")
-    return Notice(subject=notice["subject"], message=f"{message}\n")
+def _without_details() -> Notice:
+    cause = "States.Timeout: the state took longer than 1800 s"
+    return messages.without_details(Ended(run_id=RUN, state="FAILED", cause=cause), SETTINGS)
 
 
 def _clean(judged: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
         run_id, reasons={"unknown_product": 1, "bad_quantity": 2}, orders_3="rejected"
     )
     pipeline.write_published(run_id, *MARCH)
-    pipeline.settlement.finish(run_id)
+    pipeline.finish_run(run_id)
     found = pipeline.records.get(run_id)
     assert found["state"] == "SUCCEEDED"
     assert found["ended_at"] >= found["started_at"]
@@ -117,7 +117,7 @@ def test_a_run_whose_transformer_reports_nothing_is_recorded_all_the_same(pipeli
 
 def test_a_failed_run_keeps_the_beginning_of_its_cause(pipeline) -> None:
     run_id = claimed(pipeline)
-    pipeline.settlement.release(run_id, "TransformFiles: " + "x" * 40_000)
+    pipeline.release_lock(run_id, "TransformFiles: " + "x" * 40_000)
     found = pipeline.records.get(run_id)
     assert found["state"] == "FAILED"
     assert found["cause"] == "TransformFiles: " + "x" * 1984
@@ -127,7 +127,7 @@ def test_a_run_that_failed_before_it_had_any_files_is_recorded_too(pipeline) -> 
     pipeline.sfn.start_execution(
         stateMachineArn=pipeline.settings.state_machine_arn, name="by-hand", input="{}"
     )
-    pipeline.settlement.release("by-hand", "ClaimError: nothing to process")
+    pipeline.release_lock("by-hand", "ClaimError: nothing to process")
     found = pipeline.records.get("by-hand")
     assert (found["state"], found["cause"]) == ("FAILED", "ClaimError: nothing to process")
     assert "files" not in found
@@ -157,12 +157,12 @@ def test_step_functions_has_the_last_word_on_how_a_run_ended(pipeline) -> None:
 def test_nothing_that_comes_late_makes_an_ended_run_run_or_end_otherwise(pipeline) -> None:
     run_id = claimed(pipeline)
     pipeline.write_verdict(run_id)
-    pipeline.settlement.finish(run_id)
+    pipeline.finish_run(run_id)
     before = pipeline.records.get(run_id)
     pipeline.later = timedelta(minutes=5)
     pipeline.begin(run_id)
-    pipeline.settlement.finish(run_id)
-    pipeline.settlement.release(run_id, "late")
+    pipeline.finish_run(run_id)
+    pipeline.release_lock(run_id, "late")
     assert pipeline.records.get(run_id) == before
 
 
@@ -181,7 +181,7 @@ def test_a_run_is_measured_once_however_often_its_end_is_heard(
     run_id = claimed(pipeline)
     pipeline.write_verdict(run_id, reasons={"unknown_order": 1}, orders_3="rejected")
     with caplog.at_level(logging.INFO):
-        pipeline.settlement.finish(run_id)
+        pipeline.finish_run(run_id)
         assert measured(caplog) == []
         pipeline.die(run_id)
         for _ in range(2):
@@ -223,7 +223,7 @@ def test_a_verdict_that_is_no_json_costs_the_record_and_not_the_lock(
 ) -> None:
     run_id = claimed(pipeline)
     pipeline.s3.put_object(Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).verdict, Body=b"{")
-    assert pipeline.settlement.release(run_id, "ReadVerdict") == {"released": True}
+    assert pipeline.release_lock(run_id, "QuarantineRejected") == {"released": True}
     assert pipeline.records.get(run_id)["state"] == "RUNNING"
     pipeline.s3.delete_object(Bucket=pipeline.settings.bucket, Key=RunKeys(run_id).verdict)
     pipeline.die(run_id)

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from chalice_app.chalicelib.trigger.finish_run import AllFilesRejected
 from chalice_app.chalicelib.trigger.run_request import ClaimError
 from chalice_app.chalicelib.trigger.start_batch import Start
 from contract.keys import RunKeys
@@ -46,9 +47,8 @@ def test_a_replay_leaves_processed_as_it_is_and_reports_what_is_rejected_now(pip
     before = pipeline.stored("processed/")
     pipeline.begin("again", replay_of=first)
     pipeline.write_verdict("again", orders_3="rejected")
-    short = pipeline.settlement.judge("again")
-    assert short["totals"]["rejected_files"] == 1
-    assert pipeline.settlement.finish("again") == {"files_moved": 0, "released": True}
+    assert pipeline.quarantine_rejected("again") == {"outcome": "partly_accepted", "files_moved": 0}
+    assert pipeline.finish_run("again") == {"files_moved": 0, "released": True}
     assert pipeline.stored("processed/") == before
     assert pipeline.stored("quarantine/") == []
 
@@ -59,7 +59,8 @@ def test_a_replay_that_rejects_everything_moves_nothing_either(pipeline) -> None
     pipeline.begin("again", replay_of=first)
     names = [file.name.removesuffix(".csv") for file in pipeline.manifest("again").files]
     pipeline.write_verdict("again", **dict.fromkeys(names, "rejected"))
-    assert pipeline.settlement.judge("again")["outcome"] == "all_rejected"
+    with pytest.raises(AllFilesRejected):
+        pipeline.quarantine_rejected("again")
     assert pipeline.stored("processed/") == before
 
 
@@ -69,7 +70,7 @@ def test_a_file_of_the_same_name_that_has_landed_since_is_no_part_of_a_replay(pi
     pipeline.begin("again", replay_of=first)
     assert {file.key.split("/")[0] for file in pipeline.manifest("again").files} == {"processed"}
     pipeline.write_verdict("again")
-    pipeline.settlement.finish("again")
+    pipeline.finish_run("again")
     assert "incoming/orders_0.csv" in pipeline.stored("incoming/")
 
 
@@ -86,8 +87,8 @@ def test_a_failed_run_is_replayed_from_what_it_left_without_waiting_for_more(pip
     pipeline.later = timedelta(minutes=31)
     first = pipeline.trigger.tick().run_id
     pipeline.write_verdict(first, orders_2="rejected")
-    pipeline.settlement.judge(first)
-    pipeline.settlement.release(first, "TransformFiles: out of memory")
+    pipeline.quarantine_rejected(first)
+    pipeline.release_lock(first, "TransformFiles: out of memory")
     pipeline.die(first)
     pipeline.upload("orders_other.csv")
     pipeline.later = timedelta()
@@ -180,7 +181,7 @@ def test_a_recompute_claims_dates_and_no_files_and_ends_without_a_verdict(pipeli
         date(2025, 3, 1),
         date(2025, 3, 31),
     )
-    assert pipeline.settlement.finish("recompute") == {"files_moved": 0, "released": True}
+    assert pipeline.finish_run("recompute") == {"files_moved": 0, "released": True}
     assert len(pipeline.incoming.list().files) == 11
 
 
@@ -196,7 +197,7 @@ def test_a_replay_of_a_recompute_or_a_rebuild_does_the_same_again(
 ) -> None:
     processed_run(pipeline)
     pipeline.begin("first", **first)
-    pipeline.settlement.release("first")
+    pipeline.release_lock("first")
     pipeline.die("first")
     pipeline.begin("again", replay_of="first")
     one, other = pipeline.manifest("first"), pipeline.manifest("again")
@@ -250,8 +251,9 @@ def test_a_run_whose_files_are_all_in_quarantine_leaves_nothing_to_replay(pipeli
     names = pipeline.upload_batch()
     first = pipeline.trigger.check().run_id
     pipeline.write_verdict(first, **{name.removesuffix(".csv"): "rejected" for name in names})
-    pipeline.settlement.judge(first)
-    pipeline.settlement.release(first)
+    with pytest.raises(AllFilesRejected):
+        pipeline.quarantine_rejected(first)
+    pipeline.release_lock(first)
     pipeline.die(first)
     with pytest.raises(ClaimError, match="deliver them again"):
         pipeline.begin("again", replay_of=first)

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from chalice_app.chalicelib.trigger.finish_run import AllFilesRejected, VerdictError
 from chalice_app.chalicelib.trigger.start_batch import Busy, Start, Wait
 from contract.keys import RunKeys
 
@@ -86,11 +87,10 @@ def test_rejected_files_end_in_quarantine_and_the_others_in_processed(pipeline) 
     names = pipeline.upload_batch()
     run_id = pipeline.trigger.check().run_id
     pipeline.write_verdict(run_id, orders_3="rejected", orders_4="duplicate")
-    short = pipeline.settlement.judge(run_id)
-    assert (short["outcome"], short["totals"]["rejected_files"]) == ("accepted", 1)
+    assert pipeline.quarantine_rejected(run_id) == {"outcome": "partly_accepted", "files_moved": 1}
     assert pipeline.stored("quarantine/") == [f"quarantine/{run_id}/files/orders_3.csv"]
     assert len(pipeline.stored("incoming/orders")) == 4
-    pipeline.settlement.finish(run_id)
+    pipeline.finish_run(run_id)
     assert pipeline.stored("incoming/") == []
     assert pipeline.stored("processed/") == sorted(
         [RunKeys(run_id).kept_manifest]
@@ -98,15 +98,15 @@ def test_rejected_files_end_in_quarantine_and_the_others_in_processed(pipeline) 
     )
 
 
-def test_settling_a_run_twice_changes_nothing(pipeline) -> None:
+def test_finishing_a_run_twice_changes_nothing(pipeline) -> None:
     pipeline.upload_batch()
     run_id = pipeline.trigger.check().run_id
     pipeline.write_verdict(run_id, orders_3="rejected")
     for _ in range(2):
-        pipeline.settlement.judge(run_id)
-    pipeline.settlement.finish(run_id)
+        pipeline.quarantine_rejected(run_id)
+    pipeline.finish_run(run_id)
     before = pipeline.stored()
-    assert pipeline.settlement.finish(run_id) == {"files_moved": 0, "released": False}
+    assert pipeline.finish_run(run_id) == {"files_moved": 0, "released": False}
     assert pipeline.stored() == before
 
 
@@ -114,9 +114,23 @@ def test_a_batch_of_only_bad_files_leaves_the_landing_folder_empty(pipeline) -> 
     names = pipeline.upload_batch()
     run_id = pipeline.trigger.check().run_id
     pipeline.write_verdict(run_id, **{name.removesuffix(".csv"): "rejected" for name in names})
-    assert pipeline.settlement.judge(run_id)["outcome"] == "all_rejected"
+    with pytest.raises(AllFilesRejected, match="No row was accepted; 11 files were rejected"):
+        pipeline.quarantine_rejected(run_id)
     assert [key for key in pipeline.stored("incoming/") if key.endswith(".csv")] == []
     assert len(pipeline.stored(f"quarantine/{run_id}/files/")) == 11
+
+
+def test_a_verdict_of_another_release_moves_nothing_and_says_what_to_deploy(pipeline) -> None:
+    pipeline.upload_batch()
+    run_id = pipeline.trigger.check().run_id
+    pipeline.write_verdict(run_id, orders_3="rejected")
+    where = {"Bucket": pipeline.settings.bucket, "Key": RunKeys(run_id).verdict}
+    text = pipeline.s3.get_object(**where)["Body"].read().decode()
+    body = text.replace('"partly_accepted"', '"mostly_accepted"').encode()
+    pipeline.s3.put_object(**where, Body=body)
+    with pytest.raises(VerdictError, match=r"outcome.*of one release"):
+        pipeline.quarantine_rejected(run_id)
+    assert pipeline.stored("quarantine/") == []
 
 
 def test_too_few_files_are_noted_with_their_time_and_forced_by_the_schedule(pipeline) -> None:
