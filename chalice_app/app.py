@@ -10,15 +10,13 @@ from chalice.app import Chalice, CloudWatchEvent, Cron, IAMAuthorizer, Rate, Res
 # chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
 if TYPE_CHECKING:
     from chalice_app.chalicelib import wiring
-    from chalice_app.chalicelib.api import serving
-    from chalice_app.chalicelib.api.responses import Answer
+    from chalice_app.chalicelib.api import responses, serving
     from chalice_app.chalicelib.api.routes import Api
     from chalice_app.chalicelib.settings import Settings
     from contract import json_log
 else:
     from chalicelib import wiring
-    from chalicelib.api import serving
-    from chalicelib.api.responses import Answer
+    from chalicelib.api import responses, serving
     from chalicelib.api.routes import Api
     from chalicelib.settings import Settings
 
@@ -34,7 +32,7 @@ SETTINGS = Settings.from_env(os.environ)
     bucket=SETTINGS.bucket,
     events=["s3:ObjectCreated:*"],
     prefix=SETTINGS.prefix,
-    # The lock and the timestamp file lie in the same folder and must not trigger.
+    # The lock and the timestamp file are in the same folder and must not trigger.
     suffix=".csv",
     name="CheckFileThreshold",
 )
@@ -102,8 +100,7 @@ def notify_run_end(event: dict[str, Any], context: object) -> dict[str, Any]:  #
     return wiring.notify_run_end(event)
 
 
-# The REST API, openapi.yaml: whoever calls it signs with AWS credentials that may. No setting
-# changes that.
+# The REST API, openapi.yaml. Every caller signs with AWS credentials; no setting changes that.
 SIGNED = IAMAuthorizer()
 
 
@@ -143,6 +140,6 @@ def health() -> Response:
     return _respond(Api.health)
 
 
-def _respond(operation: Callable[..., Answer], *path: str) -> Response:
-    answer = serving.serve(operation, app.current_request, *path)
-    return Response(body=answer.body, headers=dict(answer.headers), status_code=answer.status)
+def _respond(operation: Callable[..., responses.Response], *path: str) -> Response:
+    found = serving.serve(operation, app.current_request, *path)
+    return Response(body=found.body, headers=dict(found.headers), status_code=found.status)

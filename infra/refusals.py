@@ -32,11 +32,13 @@ _NOT_ALLOWED: Final = Problem(
     " somebody read or replay",
 )
 _TOO_MANY: Final = Problem(
-    problems.TOO_MANY, "ask again in a second, and fewer at a time", headers={"Retry-After": "1"}
+    problems.TOO_MANY,
+    "try again in a second, with fewer requests at a time",
+    headers={"Retry-After": "1"},
 )
 _NO_ANSWER: Final = Problem(
     problems.NO_ANSWER,
-    "ask again; if that does not help, ask for a shorter period or a lower limit",
+    "try again; if that does not help, request a shorter period or a lower limit",
 )
 REFUSALS: "Final[Mapping[GatewayResponseTypeType, Problem]]" = {
     "MISSING_AUTHENTICATION_TOKEN": _UNSIGNED,

@@ -1,6 +1,6 @@
-"""What went wrong with a request to the API, as RFC 9457 problem details.
+"""Errors of the API as RFC 9457 problem details.
 
-A problem's detail is one line: what cannot be done, and what to do instead.
+The detail of a problem is one line: the error, and what to do.
 """
 
 import json
@@ -21,14 +21,14 @@ from ..aws.executions import error_code
 
 MEDIA_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:shop-kpi-pipeline:problem"
-# Seconds after which DynamoDB may have caught its breath, or come back.
+# Seconds until a request may succeed: on a busy table, and after an outage.
 _SOON: Final = "5"
 _LATER: Final = "30"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type of problem: what programs go by. ``name`` never changes its meaning."""
+    """A type of problem. Programs distinguish problems by ``name``; its meaning never changes."""
 
     name: str
     status: int
@@ -40,10 +40,10 @@ BAD_PERIOD: Final = Kind("bad-period", 400, "The period cannot be used")
 BAD_TOKEN: Final = Kind("bad-token", 400, "The token of the next page cannot be used")
 NOT_SIGNED: Final = Kind("not-signed", 403, "The request is not signed, or has no such path")
 BAD_SIGNATURE: Final = Kind("bad-signature", 403, "The signature cannot be used")
-NOT_ALLOWED: Final = Kind("not-allowed", 403, "Whoever has signed may not ask this")
+NOT_ALLOWED: Final = Kind("not-allowed", 403, "The caller may not make this request")
 UNKNOWN_CATEGORY: Final = Kind("unknown-category", 404, "There is no such category")
 UNKNOWN_RUN: Final = Kind("unknown-run", 404, "There is no such run")
-NOT_ACCEPTABLE: Final = Kind("not-acceptable", 406, "The answer has no such format")
+NOT_ACCEPTABLE: Final = Kind("not-acceptable", 406, "The response has no such format")
 STILL_RUNNING: Final = Kind("still-running", 409, "The run has not ended")
 TOO_MANY: Final = Kind("too-many-requests", 429, "There are too many requests at a time")
 INTERNAL: Final = Kind("internal", 500, "The API has failed")
@@ -75,7 +75,7 @@ _MISSING_CODES: Final = frozenset({"ResourceNotFoundException", "StateMachineDoe
 
 
 class Problem(Exception):  # noqa: N818 - what RFC 9457 calls it
-    """Raised anywhere on the way to an answer, and answered instead of it."""
+    """Raised while a request is handled; the response to the request is this problem."""
 
     def __init__(
         self, kind: Kind, detail: str, *, headers: Mapping[str, str] | None = None
@@ -86,7 +86,7 @@ class Problem(Exception):  # noqa: N818 - what RFC 9457 calls it
         self.headers = headers or {}
 
     def to_json(self, instance: str) -> str:
-        """``instance`` is a URI that tells this occurrence from all others."""
+        """``instance`` is a URI of this one occurrence."""
         return json.dumps(
             {
                 "type": f"{_URN}:{self.kind.name}",
@@ -102,16 +102,16 @@ class Problem(Exception):  # noqa: N818 - what RFC 9457 calls it
 def busy() -> Problem:
     return Problem(
         BUSY,
-        f"DynamoDB takes no more requests at the moment: ask again in {_SOON} seconds",
+        f"DynamoDB takes no more requests at the moment: try again in {_SOON} seconds",
         headers={"Retry-After": _SOON},
     )
 
 
 def of_aws(error: BotoCoreError | ClientError) -> Problem:
-    """Return what an error of AWS means for who has asked the API."""
+    """Return the problem that an error of AWS is for the caller of the API."""
     match error:
         case ClientError():
-            return _of_answer(error)
+            return _of_client_error(error)
         case NoCredentialsError() | CredentialRetrievalError():
             return Problem(
                 NOT_PERMITTED,
@@ -121,7 +121,7 @@ def of_aws(error: BotoCoreError | ClientError) -> Problem:
         case ConnectionError() | HTTPClientError():
             return Problem(
                 UNREACHABLE,
-                "DynamoDB or Step Functions could not be reached: ask again in "
+                "DynamoDB or Step Functions could not be reached: try again in "
                 f"{_LATER} seconds; if that does not help, look at the AWS Health Dashboard, or "
                 "whether make localcloud is still running",
                 headers={"Retry-After": _LATER},
@@ -133,12 +133,12 @@ def of_aws(error: BotoCoreError | ClientError) -> Problem:
 def unforeseen() -> Problem:
     return Problem(
         INTERNAL,
-        "the API has failed on this request: ask again; if that does not help, look for the "
+        "the API has failed on this request: try again; if that does not help, look for the "
         "instance given here in the function's log",
     )
 
 
-def _of_answer(error: ClientError) -> Problem:
+def _of_client_error(error: ClientError) -> Problem:
     code, operation = error_code(error), error.operation_name
     if code in _BUSY_CODES:
         return busy()

@@ -1,6 +1,6 @@
-"""What a request to the API may say: dates, limits, the token of the next page.
+"""The parameters of a request: dates, a limit, the token of the next page.
 
-Everything that cannot be used raises a Problem that shows how it is written.
+A value that cannot be used raises a Problem that shows a correct one.
 """
 
 import base64
@@ -20,7 +20,7 @@ DEFAULT_DAYS: Final = 30
 MAX_LIMIT: Final = 366
 DEFAULT_LIMIT: Final = 100
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-# More than a time or the name of an execution has; a key of a table has room for it.
+# No time and no name of an execution is longer.
 _MAX_KEY_PART: Final = 80
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
@@ -29,20 +29,20 @@ Query = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which part of a list: at most ``limit`` items, from ``at`` on if it is not the first."""
+    """A part of a list: at most ``limit`` items, from ``at`` on."""
 
     limit: int
     at: Any = None
 
 
 def only(query: Query, known: Collection[str]) -> None:
-    """Refuse parameters that nothing reads: a misspelt one would be left out silently."""
+    """Raise a Problem for an unknown parameter: a misspelt one would have no effect."""
     for name, values in query.items():
         if name not in known:
             takes = f"there are {', '.join(known)}" if known else "there are none here"
-            raise Problem(BAD_PARAMETER, f"{name} is no parameter: {takes}")
+            raise Problem(BAD_PARAMETER, f"{name} is not a parameter: {takes}")
         if len(values) > 1:
-            raise Problem(BAD_PARAMETER, f"{name} stands {len(values)} times: give it once")
+            raise Problem(BAD_PARAMETER, f"{name} is given {len(values)} times: give it once")
 
 
 def period(query: Query, today: date) -> Period:
@@ -84,13 +84,13 @@ def limit(query: Query) -> int:
 
 
 def to_token(of: str, at: str | Sequence[str]) -> str:
-    """``of`` says which list it belongs to, ``at`` where its next page begins."""
+    """``of`` is the list that the token is for, ``at`` where its next page begins."""
     document = json.dumps([of, at], separators=(",", ":"))
     return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
 def position(query: Query, of: str) -> Any:
-    """Return where the page begins that a request asks for, None for the first one."""
+    """Return where the requested page begins, None for the first page."""
     token = first(query, "next")
     if token is None:
         return None
@@ -104,15 +104,15 @@ def position(query: Query, of: str) -> Any:
         case [str(), _]:
             raise Problem(
                 BAD_TOKEN,
-                "next belongs to another list: use it with the path, from and to of the answer "
-                "that it came with",
+                "next belongs to another list: use it with the path, from and to of the "
+                "response that has it",
             )
         case _:
             raise _no_token()
 
 
 def date_position(query: Query, of: str, period: Period) -> date:
-    """Return the first date of the page asked for."""
+    """Return the first date of the requested page."""
     at = position(query, of)
     if at is None:
         return period.start
@@ -126,7 +126,7 @@ def date_position(query: Query, of: str, period: Period) -> date:
 
 
 def name_position(query: Query, of: str) -> str:
-    """Return the first name of the page asked for."""
+    """Return the first name of the requested page."""
     at = position(query, of)
     if at is None:
         return ""
@@ -136,7 +136,7 @@ def name_position(query: Query, of: str) -> str:
 
 
 def run_position(query: Query, of: str) -> tuple[str, str, str] | None:
-    """Return month, start and id of the run after which the page asked for begins."""
+    """Return month, start and id of the run before the requested page."""
     match position(query, of):
         case None:
             return None
@@ -151,9 +151,9 @@ def run_position(query: Query, of: str) -> tuple[str, str, str] | None:
 
 
 def reference(query: Query, period: Period | None, token: str) -> str:
-    """Return the next page's address, relative to that of the page before.
+    """Return the address of the next page, relative to this one.
 
-    The dates stand in it even where they were left out: today may be over by then.
+    It has the dates even if the request had none: their defaults change with the day.
     """
     dates = {} if period is None else {"from": str(period.start), "to": str(period.end)}
     given = {name: values[0] for name, values in query.items() if name == "limit"}
@@ -163,8 +163,7 @@ def reference(query: Query, period: Period | None, token: str) -> str:
 def _no_token() -> Problem:
     return Problem(
         BAD_TOKEN,
-        "next is no token: take it as it stands in the answer before, or leave it out for "
-        "the first page",
+        "next is not a token: copy it from the response before, or leave it out for the first page",
     )
 
 

@@ -1,4 +1,4 @@
-"""How the API answers: JSON or CSV by Accept, exact decimals, ETags, problems."""
+"""Responses of the API: JSON or CSV by Accept, exact decimals, ETags, problems."""
 
 import csv
 import hashlib
@@ -15,7 +15,7 @@ JSON: Final = "application/json"
 CSV: Final = "text/csv"
 BOTH: Final = (JSON, CSV)
 
-# What a browser or a client may keep: nothing that another person's request could be given.
+# Private: a shared cache must not give one caller the response of another.
 KPIS: Final = "private, max-age=60"
 CHANGING: Final = "private, no-cache"
 NEVER: Final = "no-store"
@@ -24,7 +24,7 @@ MediaType = Literal["application/json", "text/csv"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: str
@@ -39,7 +39,7 @@ class Table:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Return a number with all the decimals it has, and with two at least.
+    """Return a number with all its decimals, at least two.
 
     DynamoDB leaves out zeros at the end: 60.00 comes back as 60.
 
@@ -51,10 +51,10 @@ def decimal_text(value: Decimal) -> str:
 
 
 def acceptable(accept: str, offered: Sequence[MediaType]) -> MediaType:
-    """Return the offered media type that an Accept header likes best, the first one if equal.
+    """Return the offered media type that an Accept header prefers, the first one if equal.
 
     Raises:
-        Problem: it likes none of them.
+        Problem: it accepts none of them.
     """
     weights = [_weight(accept or "*/*", media_type) for media_type in offered]
     best = max(weights)
@@ -106,16 +106,16 @@ def _to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def answer(
+def response(
     body: str,
     media_type: MediaType,
     *,
     cache: str,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Response:
     content_type = f"{CSV}; charset=utf-8; header=present" if media_type == CSV else JSON
-    return Answer(
+    return Response(
         status=status,
         headers={
             "Content-Type": content_type,
@@ -127,10 +127,10 @@ def answer(
     )
 
 
-def unless_known(full: Answer, if_none_match: str) -> Answer:
-    """Tag an answer with its content; 304 without it for who has it already."""
+def not_modified_or(full: Response, if_none_match: str) -> Response:
+    """Add the ETag; return 304 without a body if the request names that ETag."""
     digest = hashlib.sha256(f"{full.headers['Content-Type']}\n{full.body}".encode()).hexdigest()
-    # Half of the digest: 128 bits tell any two answers apart.
+    # Half of the digest: 128 bits are enough to tell responses apart.
     tag = f'"{digest[:32]}"'
     tagged = replace(full, headers={**full.headers, "ETag": tag})
     known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
@@ -140,8 +140,8 @@ def unless_known(full: Answer, if_none_match: str) -> Answer:
     return replace(tagged, status=304, headers=headers, body="")
 
 
-def of_problem(problem: Problem, instance: str) -> Answer:
-    return Answer(
+def of_problem(problem: Problem, instance: str) -> Response:
+    return Response(
         status=problem.kind.status,
         headers={"Content-Type": MEDIA_TYPE, "Cache-Control": NEVER, **problem.headers},
         body=problem.to_json(instance),

@@ -1,4 +1,4 @@
-"""What each route of the REST API answers; openapi.yaml beside app.py describes it."""
+"""The routes of the REST API. openapi.yaml beside app.py describes them."""
 
 import difflib
 import hashlib
@@ -18,14 +18,14 @@ from ..aws.run_table import RunTable
 from . import query, responses
 from .problems import STILL_RUNNING, UNKNOWN_CATEGORY, UNKNOWN_RUN, Problem
 from .query import Page, Query
-from .responses import BOTH, JSON, Answer, Table, answer, unless_known
+from .responses import BOTH, JSON, Response, Table, not_modified_or, response
 
 log = logging.getLogger(__name__)
 
 _DATES: Final = ("from", "to")
 _PAGES: Final = ("limit", "next")
 _CATEGORIES: Final = ("category", "days", "first_date", "last_date")
-# Of a run, in the list of runs; its own page has everything.
+# What the list of runs has of each; GET /runs/{run_id} has everything.
 _RUN: Final = (
     "run_id",
     "state",
@@ -47,7 +47,7 @@ _RUN_COLUMNS: Final = (
     *(name for name in _RUN if name != "rows"),
     *(f"{kind}_rows" for kind in _ROW_COUNTS),
 )
-# The numbers of a run that are no counts: US dollars and seconds.
+# The numbers of a run that are not counts: US dollars and seconds.
 _DECIMALS: Final = frozenset(
     {"estimated_cost", "cost_by_service", "seconds_by_state", "seconds_by_stage"}
 )
@@ -58,8 +58,8 @@ _NOT_IN_RUN_IDS: Final = frozenset(' <>{}[]?*"#%\\^|~`$&,;:/')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request, as far as an answer depends on it. ``caller`` is who IAM says has signed it."""
+class ApiRequest:
+    """What a response depends on. ``caller`` is the identity that signed, as IAM reports it."""
 
     query: Query
     accept: str
@@ -93,25 +93,25 @@ class Api:
         self._executions = executions
         self._clock = clock
 
-    def daily_kpis(self, asked: Asked) -> Answer:
+    def daily_kpis(self, request: ApiRequest) -> Response:
         """GET /kpis/daily"""
-        query.only(asked.query, (*_DATES, *_PAGES))
-        media_type = responses.acceptable(asked.accept, BOTH)
-        period, of = self._period(asked, "daily")
+        query.only(request.query, (*_DATES, *_PAGES))
+        media_type = responses.acceptable(request.accept, BOTH)
+        period, of = self._period(request, "daily")
         page = Page(
-            limit=query.limit(asked.query),
-            at=query.date_position(asked.query, of, period),
+            limit=query.limit(request.query),
+            at=query.date_position(request.query, of, period),
         )
         found = self._kpis.daily(replace(period, start=page.at), page.limit)
-        return _kpi_list(asked, media_type, period, of, found, ORDER_KPIS)
+        return _kpi_list(request, media_type, period, of, found, ORDER_KPIS)
 
-    def categories(self, asked: Asked) -> Answer:
+    def categories(self, request: ApiRequest) -> Response:
         """GET /kpis/categories"""
-        query.only(asked.query, (*_DATES, *_PAGES))
-        media_type = responses.acceptable(asked.accept, BOTH)
-        period, of = self._period(asked, "categories")
-        limit = query.limit(asked.query)
-        first = query.name_position(asked.query, of)
+        query.only(request.query, (*_DATES, *_PAGES))
+        media_type = responses.acceptable(request.accept, BOTH)
+        period, of = self._period(request, "categories")
+        limit = query.limit(request.query)
+        first = query.name_position(request.query, of)
         dates_of = self._kpis.categories(period)
         names = [name for name in dates_of if name >= first]
         items = [
@@ -125,42 +125,44 @@ class Api:
             for name in names[:limit]
         ]
         token = query.to_token(of, names[limit]) if len(names) > limit else None
-        return _list(asked, media_type, period, items, _CATEGORIES, token)
+        return _list(request, media_type, period, items, _CATEGORIES, token)
 
-    def category_kpis(self, asked: Asked, encoded: str) -> Answer:
+    def category_kpis(self, request: ApiRequest, encoded: str) -> Response:
         """GET /kpis/categories/{category}"""
-        query.only(asked.query, (*_DATES, *_PAGES))
-        media_type = responses.acceptable(asked.accept, BOTH)
-        # API Gateway hands path parameters on as they stand in the address.
+        query.only(request.query, (*_DATES, *_PAGES))
+        media_type = responses.acceptable(request.accept, BOTH)
+        # API Gateway passes path parameters on without decoding them.
         name = unquote(encoded)
-        period, of = self._period(asked, f"category {name}")
+        period, of = self._period(request, f"category {name}")
         page = Page(
-            limit=query.limit(asked.query),
-            at=query.date_position(asked.query, of, period),
+            limit=query.limit(request.query),
+            at=query.date_position(request.query, of, period),
         )
         found = self._kpis.category(name, replace(period, start=page.at), page.limit)
         if not found.items and not self._kpis.knows(name):
             raise self._unknown_category(name, period)
-        return _kpi_list(asked, media_type, period, of, found, CATEGORY_KPIS)
+        return _kpi_list(request, media_type, period, of, found, CATEGORY_KPIS)
 
-    def runs(self, asked: Asked) -> Answer:
+    def runs(self, request: ApiRequest) -> Response:
         """GET /runs"""
-        query.only(asked.query, _PAGES)
-        media_type = responses.acceptable(asked.accept, BOTH)
-        limit = query.limit(asked.query)
-        after = query.run_position(asked.query, "runs")
+        query.only(request.query, _PAGES)
+        media_type = responses.acceptable(request.accept, BOTH)
+        limit = query.limit(request.query)
+        after = query.run_position(request.query, "runs")
         found = self._runs.latest(limit + 1, now=self._clock(), after=after)
-        shown = [_document(run, _RUN) for run in found[:limit]]
+        items = [_document(run, _RUN) for run in found[:limit]]
         token = None
         if len(found) > limit:
             last = found[limit - 1]
             token = query.to_token("runs", [last["month"], last["started_at"], last["run_id"]])
-        return _list(asked, media_type, None, shown, _RUN_COLUMNS, token, cache=responses.CHANGING)
+        return _list(
+            request, media_type, None, items, _RUN_COLUMNS, token, cache=responses.CHANGING
+        )
 
-    def run(self, asked: Asked, encoded: str) -> Answer:
+    def run(self, request: ApiRequest, encoded: str) -> Response:
         """GET /runs/{run_id}"""
-        query.only(asked.query, ())
-        media_type = responses.acceptable(asked.accept, (JSON,))
+        query.only(request.query, ())
+        media_type = responses.acceptable(request.accept, (JSON,))
         run_id = _run_id(encoded)
         record = self._runs.get(run_id)
         if record is not None:
@@ -173,12 +175,14 @@ class Api:
                 raise _unknown_run(run_id)
             document = _of_execution(run_id, execution)
         body = responses.rendered(media_type, document, None)
-        return unless_known(answer(body, media_type, cache=responses.CHANGING), asked.if_none_match)
+        return not_modified_or(
+            response(body, media_type, cache=responses.CHANGING), request.if_none_match
+        )
 
-    def replay(self, asked: Asked, encoded: str) -> Answer:
+    def replay(self, request: ApiRequest, encoded: str) -> Response:
         """POST /runs/{run_id}/replay"""
-        query.only(asked.query, ())
-        media_type = responses.acceptable(asked.accept, (JSON,))
+        query.only(request.query, ())
+        media_type = responses.acceptable(request.accept, (JSON,))
         earlier = _run_id(encoded)
         record = self._runs.get(earlier)
         if record is None:
@@ -186,26 +190,26 @@ class Api:
         if record["state"] == "RUNNING":
             raise Problem(
                 STILL_RUNNING,
-                f"run {earlier} is still going on: replay it when GET /runs/{earlier} says "
+                f"run {earlier} is still running: replay it when GET /runs/{earlier} says "
                 "that it has ended",
             )
         run_id = replay_id(earlier, self._clock())
         started = self._executions.start(run_id, {"replay_of": earlier})
         log.info(
-            "replay asked for",
-            extra={"run_id": run_id, "replay_of": earlier, "by": asked.caller, "new": started},
+            "replay requested",
+            extra={"run_id": run_id, "replay_of": earlier, "by": request.caller, "new": started},
         )
         body = responses.rendered(media_type, {"run_id": run_id, "replay_of": earlier}, None)
         location = {"Location": f"/runs/{run_id}"}
-        return answer(body, media_type, cache=responses.NEVER, status=202, headers=location)
+        return response(body, media_type, cache=responses.NEVER, status=202, headers=location)
 
-    def health(self, asked: Asked) -> Answer:
+    def health(self, request: ApiRequest) -> Response:
         """GET /health"""
-        query.only(asked.query, ())
-        media_type = responses.acceptable(asked.accept, (JSON,))
+        query.only(request.query, ())
+        media_type = responses.acceptable(request.accept, (JSON,))
         now = self._clock()
         today = now.astimezone(UTC).date()
-        # Each of them is read, so that whatever is missing becomes a problem.
+        # Each table is read, so that a missing one becomes a problem.
         self._kpis.daily(Period(start=today, end=today), 1)
         self._kpis.knows("health")
         latest = self._runs.latest(1, now=now)
@@ -215,11 +219,11 @@ class Api:
             "latest_run": _document(latest[0], names) if latest else None,
         }
         body = responses.rendered(media_type, document, None)
-        return answer(body, media_type, cache=responses.NEVER)
+        return response(body, media_type, cache=responses.NEVER)
 
-    def _period(self, asked: Asked, of: str) -> tuple[Period, str]:
-        """Return the period asked for, and what the tokens of its list belong to."""
-        period = query.period(asked.query, self._clock().astimezone(UTC).date())
+    def _period(self, request: ApiRequest, of: str) -> tuple[Period, str]:
+        """Return the period of a request, and the name of the list that its tokens are for."""
+        period = query.period(request.query, self._clock().astimezone(UTC).date())
         return period, f"{of} {period.start} {period.end}"
 
     def _unknown_category(self, name: str, period: Period) -> Problem:
@@ -237,27 +241,27 @@ class Api:
 
 
 def replay_id(earlier: str, now: datetime) -> str:
-    """Return the id of a replay: within a minute the same, so that asking twice starts one run."""
+    """Return the id of a replay: within a minute the same, so that two requests start one run."""
     digest = hashlib.sha256(earlier.encode()).hexdigest()[:12]
     return f"{now.astimezone(UTC):%Y%m%dT%H%MZ}-replay-{digest}"
 
 
 def _kpi_list(
-    asked: Asked,
+    request: ApiRequest,
     media_type: responses.MediaType,
     period: Period,
     of: str,
     found: Slice,
     table: KpiTable,
-) -> Answer:
+) -> Response:
     token = None if found.next is None else query.to_token(of, str(found.next))
     items = [_kpi_item(item, table) for item in found.items]
     columns = [column.name for column in table.attributes]
-    return _list(asked, media_type, period, items, columns, token)
+    return _list(request, media_type, period, items, columns, token)
 
 
 def _list(
-    asked: Asked,
+    request: ApiRequest,
     media_type: responses.MediaType,
     period: Period | None,
     items: Sequence[Mapping[str, Any]],
@@ -265,7 +269,7 @@ def _list(
     token: str | None,
     *,
     cache: str = responses.KPIS,
-) -> Answer:
+) -> Response:
     dates = {} if period is None else {"from": str(period.start), "to": str(period.end)}
     body = responses.rendered(
         media_type,
@@ -274,8 +278,10 @@ def _list(
     )
     headers = {}
     if token is not None:
-        headers["Link"] = f'<{query.reference(asked.query, period, token)}>; rel="next"'
-    return unless_known(answer(body, media_type, cache=cache, headers=headers), asked.if_none_match)
+        headers["Link"] = f'<{query.reference(request.query, period, token)}>; rel="next"'
+    return not_modified_or(
+        response(body, media_type, cache=cache, headers=headers), request.if_none_match
+    )
 
 
 def _kpi_item(item: Item, table: KpiTable) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The one place that connects the REST API with AWS; whatever fails becomes a problem."""
+"""Connects the REST API with AWS. Every error becomes a problem."""
 
 import functools
 import logging
@@ -16,8 +16,8 @@ from ..aws.kpi_tables import KpiQueries, TableBusyError
 from ..aws.run_table import RunTable
 from ..settings import Settings
 from . import problems
-from .responses import Answer, of_problem
-from .routes import Api, Asked
+from .responses import Response, of_problem
+from .routes import Api, ApiRequest
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +31,19 @@ _CONFIG: Final = Config(
 _FAULT: Final = 500
 
 
-def serve(operation: Callable[..., Answer], request: Any, *path: str) -> Answer:
-    """Answer Chalice's request."""
+def serve(operation: Callable[..., Response], request: Any, *path: str) -> Response:
+    """Return the response to Chalice's request."""
     return respond(operation, _api, request, *path)
 
 
 def respond(
-    operation: Callable[..., Answer], connect: Callable[[], Api], request: Any, *path: str
-) -> Answer:
-    """Answer with what an operation returns or raises. Nobody outside gets a traceback."""
+    operation: Callable[..., Response], connect: Callable[[], Api], request: Any, *path: str
+) -> Response:
+    """Return the response of an operation, or the problem that it raises: never a traceback."""
     request_id = request.lambda_context.aws_request_id
     cause: Exception | None = None
     try:
-        return operation(connect(), Asked.of(request.to_original_event()), *path)
+        return operation(connect(), ApiRequest.of(request.to_original_event()), *path)
     except problems.Problem as problem:
         found = problem
     except TableBusyError as error:

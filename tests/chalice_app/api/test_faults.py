@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalice_app.chalicelib.api import problems, query
-from chalice_app.chalicelib.api.responses import Answer
+from chalice_app.chalicelib.api.responses import Response
 from chalice_app.chalicelib.api.routes import Api
 from chalice_app.chalicelib.api.serving import respond
 from chalice_app.chalicelib.aws.executions import Executions
@@ -64,7 +64,7 @@ def api_on(pipeline: Pipeline, dynamodb, sleep: Callable[[float], None] = lambda
     )
 
 
-def ask(api: Api, operation: Callable[..., Answer], *path: str) -> Answer:
+def ask(api: Api, operation: Callable[..., Response], *path: str) -> Response:
     event = {
         "multiValueQueryStringParameters": None,
         "headers": {},
@@ -87,7 +87,7 @@ def test_without_a_network_every_route_says_when_to_ask_again(
     problem = json.loads(answer.body)
     assert (answer.status, problem["type"]) == (503, "urn:shop-kpi-pipeline:problem:unreachable")
     assert answer.headers["Retry-After"] == "30"
-    assert "ask again in 30 seconds" in problem["detail"]
+    assert "try again in 30 seconds" in problem["detail"]
     assert problem["instance"] == "urn:uuid:f2b7"
     assert "\n" not in problem["detail"]
     [record] = [found for found in caplog.records if found.message == "request failed"]
@@ -100,8 +100,8 @@ def test_without_a_network_every_route_says_when_to_ask_again(
     [
         ("AccessDeniedException", 500, "not-permitted", "AWS has refused BatchGetItem to the API"),
         ("ResourceNotFoundException", 500, "not-deployed", "correct CATEGORY_KPIS_TABLE"),
-        ("ThrottlingException", 503, "busy", "ask again in 5 seconds"),
-        ("ProvisionedThroughputExceededException", 503, "busy", "ask again in 5 seconds"),
+        ("ThrottlingException", 503, "busy", "try again in 5 seconds"),
+        ("ProvisionedThroughputExceededException", 503, "busy", "try again in 5 seconds"),
         ("ValidationException", 500, "internal", "look for the instance given here"),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_defect_shows_no_traceback_but_logs_one(pipeline, dynamodb, caplog) ->
         "type": "urn:shop-kpi-pipeline:problem:internal",
         "title": "The API has failed",
         "status": 500,
-        "detail": "the API has failed on this request: ask again; if that does not help, look "
+        "detail": "the API has failed on this request: try again; if that does not help, look "
         "for the instance given here in the function's log",
         "instance": "urn:uuid:f2b7",
     }

@@ -397,14 +397,14 @@ def token_of(shop: Shop, path: str) -> str:
             "/kpis/daily?form=2025-03-01",
             400,
             "bad-parameter",
-            "form is no parameter: there are from, to, limit, next",
+            "form is not a parameter: there are from, to, limit, next",
         ),
-        ("/health?deep=1", 400, "bad-parameter", "deep is no parameter: there are none here"),
+        ("/health?deep=1", 400, "bad-parameter", "deep is not a parameter: there are none here"),
         (
             "/kpis/daily?from=2025-03-01&from=2025-03-02",
             400,
             "bad-parameter",
-            "from stands 2 times: give it once",
+            "from is given 2 times: give it once",
         ),
         (
             "/runs?limit=0",
@@ -422,8 +422,8 @@ def token_of(shop: Shop, path: str) -> str:
             "/kpis/daily?next=abc",
             400,
             "bad-token",
-            "next is no token: take it as it stands in the answer before, or leave it out for "
-            "the first page",
+            "next is not a token: copy it from the response before, or leave it out for the "
+            "first page",
         ),
         (
             "/kpis/categories/books",
@@ -488,7 +488,7 @@ def test_a_run_that_goes_on_and_one_that_is_not_there_are_not_replayed(shop) -> 
     running = shop.ask("/runs/running/replay", "POST")
     assert (running.status, running.json()["detail"]) == (
         409,
-        "run running is still going on: replay it when GET /runs/running says that it has ended",
+        "run running is still running: replay it when GET /runs/running says that it has ended",
     )
     assert shop.ask("/runs/nothing/replay", "POST").status == 404
     # An execution that somebody else has started is no run with files.
