@@ -35,8 +35,9 @@ from delivery.datasets import DATASETS
 from samples.files import Delivery as Export
 from samples.shop import FIRST_ORDER, Shop
 from spark_jobs.compute import stage
+from spark_jobs.ledger.current_rows import read
 from spark_jobs.ledger.ledger import Ledger
-from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge, read
+from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge
 from spark_jobs.ledger.storage import Folder
 
 LIMIT: Final = 1.5

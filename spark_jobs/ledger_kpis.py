@@ -12,8 +12,8 @@ from delivery.container_log import Stages
 
 from .compute import Kpis, compute, stage
 from .errors import LedgerError
+from .ledger.current_rows import read
 from .ledger.ledger import Changes, Ledger
-from .ledger.merge import read
 from .ledger.snapshot import Snapshot
 from .ledger.storage import Bucket
 from .run_store import SCHEME, split_uri

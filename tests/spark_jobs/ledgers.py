@@ -16,8 +16,9 @@ from deltalake import DeltaTable
 from deltalake.table import TableAlterer, TableOptimizer
 
 import spark_jobs.ledger.delta_tables
+from spark_jobs.ledger.current_rows import read
 from spark_jobs.ledger.ledger import Changes, Ledger
-from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge, read
+from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge
 from spark_jobs.ledger.snapshot import Snapshot
 from tests import oracle
 from tests.oracle import Row, Version

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from spark_jobs.ledger.current_rows import read
 from spark_jobs.ledger.ledger import Changes, Ledger
-from spark_jobs.ledger.merge import read
 from spark_jobs.ledger.snapshot import Snapshot
 from tests import oracle
 from tests.oracle import Version

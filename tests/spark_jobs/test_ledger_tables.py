@@ -16,8 +16,9 @@ from botocore.exceptions import EndpointConnectionError
 
 import spark_jobs.ledger.delta_tables
 from spark_jobs.errors import LedgerConflictError, LedgerError
+from spark_jobs.ledger.duckdb_tables import load
 from spark_jobs.ledger.ledger import Changes, Ledger
-from spark_jobs.ledger.merge import _load, merge
+from spark_jobs.ledger.merge import merge
 from spark_jobs.ledger.snapshot import CommitSummary, Snapshot
 from spark_jobs.ledger.storage import Bucket
 from spark_jobs.ledger.tables import SCHEMAS, TABLES
@@ -131,7 +132,7 @@ def test_a_table_gains_a_column_and_older_rows_have_none_there(
 def prices(snapshot: Snapshot) -> dict[str, Decimal | None]:
     paths = [str(path) for path in snapshot.fetch("products", snapshot.files("products"))]
     with duckdb.connect() as connection:
-        _load(connection, "products", "products", paths)
+        load(connection, "products", "products", paths)
         return dict(connection.execute("SELECT product_id, price FROM products").fetchall())
 
 
