@@ -5,6 +5,7 @@ destroy`` removes them too, and refuses while there is anything in them.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -79,10 +80,9 @@ class Kept:
 
     def delete(self) -> None:
         """Delete what the stack has left."""
-        if self.bucket and any(
-            found["Name"] == self.bucket for found in self.s3.list_buckets()["Buckets"]
-        ):
-            self.s3.delete_bucket(Bucket=self.bucket)
+        if self.bucket:
+            with suppress(self.s3.exceptions.NoSuchBucket):
+                self.s3.delete_bucket(Bucket=self.bucket)
         there = {
             name
             for page in self.dynamodb.get_paginator("list_tables").paginate()

@@ -30,6 +30,7 @@ from moto.stepfunctions.parser.asl.utils import boto_client
 from moto.sts.models import sts_backends
 
 from .asks import ACCOUNT, PARTITION, access_key, asked_by, body_of, service_of
+from .calls import Calls
 from .iam import Ask, allows
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ def install(home: Path) -> None:
     _gate.file = home / "access.jsonl"
     answer = DomainDispatcherApplication.__call__
 
+    calls = Calls(home / "calls.jsonl")
+
     def guarded(self: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        calls.record(environ)
         role = _role_of(access_key(environ))
         if role is None:
             return answer(self, environ, start_response)

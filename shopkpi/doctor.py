@@ -187,10 +187,8 @@ def _schedule(pipeline: "Pipeline") -> Iterator[Finding]:
     name, events = pipeline.function_name("CheckOnSchedule"), pipeline.client("events")
     _, region, account = pipeline.settings.place
     arn = f"arn:{pipeline.settings.place[0]}:lambda:{region}:{account}:function:{name}"
-    rules = [
-        events.describe_rule(Name=rule)
-        for rule in events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
-    ]
+    pages = events.get_paginator("list_rule_names_by_target").paginate(TargetArn=arn)
+    rules = [events.describe_rule(Name=rule) for page in pages for rule in page["RuleNames"]]
     if not rules:
         yield Finding(
             subject="schedule",

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import cfnlint
+import pytest
 
 from infra import template
 from localcloud import iam
 from localcloud.iam import Ask
+from tests.aws_rules.call_rules import RULES, Calls, recorded
+from tests.aws_rules.rules import Rule
 
 from .conftest import Day, ask_of
 
@@ -96,6 +99,11 @@ def weaker(statements: list[Statement]) -> Iterator[tuple[str, list[Statement]]]
 def test_no_component_was_denied_anything(day: Day) -> None:
     denied = [line for line in day.asked() if not line["allowed"]]
     assert [f"{logical(line['role'])} {line['action']} {line['resource']}" for line in denied] == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_aws_accepts_every_call_of_the_day(rule: Rule[Calls], day: Day) -> None:
+    assert list(rule.findings(recorded(day.cloud.home / "calls.jsonl"))) == []
 
 
 def test_every_role_was_used(day: Day) -> None:

@@ -1,0 +1,70 @@
+"""What the code must not leave out of its calls to AWS."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import botocore.session
+from botocore import xform_name
+
+from .rules import Rule
+
+# Those that the pipeline, its deployment and its command call.
+_SERVICES: Final = (
+    *("apigateway", "budgets", "cloudformation", "cloudwatch", "dynamodb", "ecr", "ecs"),
+    *("emr-serverless", "events", "iam", "lambda", "logs", "s3", "sns", "sqs", "stepfunctions"),
+)
+# One of these says that the caller reads page by page, or wants no more than a few.
+_BOUNDED: Final = {
+    *("ExclusiveStartKey", "Limit", "Marker", "MaxItems", "MaxKeys", "MaxResults", "NextToken"),
+    *("ContinuationToken", "KeyMarker", "maxResults", "nextToken", "limit"),
+}
+# Asked about one thing by its name, the answer is that thing.
+_OF_ONE: Final = {"describe_stacks": {"StackName"}, "describe_images": {"imageIds"}}
+
+Source = dict[str, ast.Module]
+
+
+def sources(*packages: Path) -> Source:
+    return {
+        str(path): ast.parse(path.read_text(encoding="utf-8"))
+        for package in packages
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+def _paged_operations() -> set[str]:
+    """Return the client methods whose answer may be one page of several."""
+    loader: Any = botocore.session.get_session()
+    return {
+        xform_name(operation)
+        for service in _SERVICES
+        for operation in loader.get_paginator_model(service)._paginator_config
+    }
+
+
+def _first_pages(source: Source) -> Iterator[str]:
+    paged = _paged_operations()
+    for path, tree in source.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name, given = node.func.attr, {keyword.arg for keyword in node.keywords}
+            # A call without keywords is no call of a client; ``**arguments`` are looked at by hand.
+            if name not in paged or (not given and node.args):
+                continue
+            if None in given or given & (_BOUNDED | _OF_ONE.get(name, set())):
+                continue
+            yield f"{path}:{node.lineno}: {name} reads the first page only: use get_paginator"
+
+
+RULES: Final = (
+    Rule(
+        name="an answer in pages is read to its end",
+        source="https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"
+        " (IsTruncated), botocore's paginator models",
+        findings=_first_pages,
+        refused={"x.py": ast.parse("client.list_object_versions(Bucket='b', Prefix='incoming/')")},
+    ),
+)
