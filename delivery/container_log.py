@@ -1,4 +1,4 @@
-"""What a container says of its work: JSON lines in the pipeline, text for a person."""
+"""The log of a container: JSON lines in the pipeline, text for a person."""
 
 import logging
 import sys
@@ -20,13 +20,13 @@ _OURS: Final = ("dashboard", "delivery", "expectations", "spark_jobs")
 
 @contextmanager
 def container_log(*, errors_as: str, manifest: str | None = None) -> Iterator[None]:
-    """Send to standard error what is logged meanwhile.
+    """Send what is logged inside the block to standard error.
 
-    With a run's ``manifest`` as JSON lines that have its run_id, Python's warnings among them.
-    Else as text, where errors begin with ``errors_as``.
+    With a run's ``manifest`` as JSON lines that have its run_id, Python's warnings included.
+    Otherwise as text, where errors begin with ``errors_as``.
     """
     handler = _Text(errors_as) if manifest is None else _json(run_of(manifest))
-    handler.addFilter(_worth_a_line)
+    handler.addFilter(_is_logged)
     for name in _OURS:
         logging.getLogger(name).setLevel(logging.INFO)
     logging.captureWarnings(manifest is not None)
@@ -40,7 +40,7 @@ def container_log(*, errors_as: str, manifest: str | None = None) -> Iterator[No
 
 
 def run_of(manifest: str) -> str:
-    """Return the run that a manifest's address names, whether or not there is one.
+    """Return the run id in a manifest's address; the manifest need not exist.
 
     >>> run_of("s3://shop/runs/20250301T000000Z-0123456789abcdef/manifest.json")
     '20250301T000000Z-0123456789abcdef'
@@ -48,12 +48,13 @@ def run_of(manifest: str) -> str:
     return PurePosixPath(manifest).parent.name
 
 
-def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Of other packages only warnings, whatever level they give themselves."""
+def _is_logged(record: logging.LogRecord) -> bool:
+    """Return whether a record is logged: of other packages, only warnings and errors are."""
     return record.levelno >= logging.WARNING or record.name.partition(".")[0] in _OURS
 
 
 def one_line(error: object) -> str:
+    """Return a message without line breaks: a log has one line per error."""
     return " ".join(str(error).split())
 
 
@@ -64,7 +65,7 @@ def _json(run_id: str) -> logging.Handler:
 
 
 class _Text(logging.Handler):
-    """The message alone; a crash's traceback is for the log of the pipeline."""
+    """The message only; the traceback of a crash is in the pipeline's log."""
 
     def __init__(self, errors_as: str) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""The three datasets: their columns, types and what an unreadable value is called.
+"""The three datasets: their columns and types, and the reasons for unreadable values.
 
-The reasons here are the reader's: a value that cannot be understood at all.
-Rules about values that can be read (ranges, vocabulary, references) are the
-suites in ``expectations/suites``.
+The reasons here are the reader's: the value cannot be read. Rules about values that can be read
+(ranges, vocabulary, references) are the suites in ``expectations/suites``.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ STATUSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as DuckDB SQL sees it; ``required`` means that empty is unreadable."""
+    """A column and its type in DuckDB; an empty value of a ``required`` column is unreadable."""
 
     name: str
     sql_type: str
@@ -53,7 +52,7 @@ ORDERS: Final = Dataset(
     "orders",
     (
         Column("order_id", "VARCHAR"),
-        # An order without a customer counts; only unique_customers leaves it out.
+        # An order without a customer counts, except in unique_customers.
         Column("user_id", "VARCHAR", required=False),
         Column("order_date", "DATE"),
         Column("total_amount", "DECIMAL(18,2)"),
@@ -80,7 +79,7 @@ PRODUCTS: Final = Dataset(
 )
 DATASETS: Final = {dataset.name: dataset for dataset in (ORDERS, ORDER_ITEMS, PRODUCTS)}
 
-# Reasons for which a whole file is set aside.
+# Reasons for which a whole file is rejected.
 EMPTY_FILE: Final = "empty_file"
 NOT_CSV: Final = "not_csv"
 NOT_UTF8: Final = "not_utf8"
@@ -89,7 +88,7 @@ DUPLICATE_COLUMN: Final = "duplicate_column"
 # Not an error: the same bytes were delivered twice, and count once.
 DUPLICATE_FILE: Final = "duplicate_file"
 
-# Reasons for which a row has no columns to look at.
+# Reasons for which a row cannot be split into columns.
 WRONG_FIELD_COUNT: Final = "wrong_field_count"
 MALFORMED_QUOTING: Final = "malformed_quoting"
 INVALID_ENCODING: Final = "invalid_encoding"

@@ -92,6 +92,6 @@ def check_header(written: Sequence[str], dataset: Dataset) -> FileFault | None:
     if repeated:
         return FileFault(
             datasets.DUPLICATE_COLUMN,
-            f"line 1: column {', '.join(repeated)} stands more than once; keep one of each",
+            f"line 1: column {', '.join(repeated)} is named more than once; keep one of each",
         )
     return None

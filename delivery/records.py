@@ -55,7 +55,7 @@ def _records(source: Iterable[str], width: int) -> Iterator[tuple[int, int, list
     """Yield (first line, number of lines, fields or the reason why there are none).
 
     Of a record that can't be parsed only the first physical line is unreadable: a stray quote
-    must not take the good rows after it along.
+    must not make the good rows after it unreadable.
     """
     lines = _Lines(source)
     next(csv.reader(lines, skipinitialspace=True))  # the header, which is checked already

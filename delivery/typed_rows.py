@@ -30,12 +30,12 @@ def insert(
         duckdb.InvalidInputException: a record does not split into the header's columns.
     """
     known = {*dataset.column_names, "_line", "_lines"}
-    # An extra column may have any name, or none: only its place matters.
+    # An extra column may have any name, or none: only its position matters.
     cells = [name if name in known else f"_extra{i}" for i, name in enumerate(header)]
     cleaned = [f"nullif({trim.format(name)}, '') AS {name}_text" for name in dataset.column_names]
     if "_line" in cells:
         place = "_line::BIGINT AS _line, _lines::INTEGER AS _lines"
-        longest = 4 * datasets.MAX_ROW_BYTES  # checked before; quotes are doubled since
+        longest = 4 * datasets.MAX_ROW_BYTES  # checked already; rewriting has doubled the quotes
     else:
         place = "row_number() OVER () + 1 AS _line, 1 AS _lines"
         longest = datasets.MAX_ROW_BYTES
@@ -58,7 +58,7 @@ def insert(
 
 
 def _fault(column: Column) -> str:
-    """Return the SQL of the reason why a column can't be read, NULL if it can."""
+    """Return the SQL of the reason why a column is unreadable, NULL if it is not."""
     if column.sql_type == "VARCHAR" and not column.required:
         return "NULL"
     missing = f"CASE WHEN {column.name}_text IS NULL THEN '{column.missing}'"
@@ -73,8 +73,8 @@ def _value(column: Column) -> str:
     elif column.sql_type == "VARCHAR":
         value = text
     elif column.sql_type == "DATE":
-        # A timestamp's date is the one that is written, whatever its offset. DuckDB also reads
-        # words ('epoch', 'infinity') and years that Spark and Python have no date for.
+        # A timestamp's date is its written date; the offset is ignored. DuckDB also reads
+        # words ('epoch', 'infinity') and years that Spark and Python can't represent.
         date = f"try_cast({text} AS DATE)"
         value = (
             f"CASE WHEN {text}[1] BETWEEN '0' AND '9'"

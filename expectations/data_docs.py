@@ -1,7 +1,7 @@
 """Data Docs: Great Expectations' pages of a run, and pages that list runs and their files.
 
 Each run adds its own pages and rewrites the index; it reads one small file of earlier runs and
-never lists or renders the others, so publishing is the same work at 1,000 runs as at one.
+never lists or renders the others, so publishing takes as long at 1,000 runs as at one.
 (Great Expectations' own site builder renders an index from every stored result.) The index
 holds the latest 50 to 100 runs; older ones move, 50 at a time, to pages that never change.
 
@@ -47,7 +47,7 @@ class HistoryError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """A run, as the index shows it. ``median_rows``: of its accepted files, by dataset."""
+    """A run in the index. ``median_rows``: of its accepted files, by dataset."""
 
     run_id: str
     created_at: str
@@ -88,7 +88,7 @@ class History:
 
     @classmethod
     def from_json(cls, text: bytes | None) -> Self:
-        """Raise HistoryError when the text is no history; None is an empty one."""
+        """Raise HistoryError when the text is not a history; None is an empty one."""
         if text is None:
             return cls()
         try:

@@ -1,16 +1,15 @@
-"""What a rule of a suite says, and what was found for it.
+"""A rule of a suite, and its outcome.
 
 The JSON files in ``suites/`` are the only source of the rules. Each expectation carries a
 severity and, in its ``meta``, the ``reason`` that reports name, an ``explanation`` in one
 sentence and the ``effect`` of a failing row (see :data:`Effect`).
 
-An expectation sees its dataset's table as ``{batch}``: every record that was delivered, with
-``_file``, ``_line``, ``_lines`` and ``_unreadable`` (what the reader could not make out). The
-row with ``_line`` 0 stands for a file that could not be read at all. The suite ``relations``,
-judged last, sees the lines that are accepted. Beside it there are ``files``, ``typical_rows``,
-``known_orders`` and ``known_products``; for order_items ``sound_orders`` and ``sound_products``;
-for relations ``lines_by_order``, ``line_totals`` and ``straddling_orders`` (see
-:mod:`expectations.judgement`).
+``{batch}`` is the dataset's table: every record that was delivered, with ``_file``, ``_line``,
+``_lines`` and ``_unreadable`` (the reader's reasons). A row with ``_line`` 0 represents a file that
+could not be read. The suite ``relations`` runs last, on the lines that are accepted. The other
+tables are ``files``, ``typical_rows``, ``known_orders``, ``known_products``; for order_items also
+``valid_orders`` and ``valid_products``; for relations also ``lines_by_order``, ``line_totals``,
+``order_totals`` and ``orders_in_several_files`` (see :mod:`expectations.check_tables`).
 """
 
 from collections.abc import Mapping
@@ -20,13 +19,13 @@ from typing import Any, Final, Literal, get_args
 
 SUITES: Final = Path(__file__).parent / "suites"
 
-# What becomes of a failing row, or of its file.
+# What happens to a failing row, or to its file.
 Effect = Literal["reject_file", "quarantine_row", "hold_row", "warn", "count_once", "stop_run"]
 _CRITICAL: Final = {"reject_file", "quarantine_row", "stop_run"}
 
 
 class SuiteError(RuntimeError):
-    """The rules themselves are at fault, not the data: nothing can be said about the delivery."""
+    """The rules are at fault, not the data: the delivery can't be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +47,8 @@ class Rule:
 class Outcome:
     """What Great Expectations found for a rule.
 
-    ``failing_rows`` is its own SELECT of every failing row, with ``_file`` and ``_line`` among
-    the columns and no cap on their number; None when there is none.
+    ``failing_rows`` is its SELECT of every failing row, without a limit, with ``_file`` and
+    ``_line`` among the columns; None when no row fails.
     """
 
     rule: Rule
@@ -59,7 +58,7 @@ class Outcome:
 
 
 def rule_of(expectation: Mapping[str, Any], *, source: Path) -> Rule:
-    """Read the rule out of an expectation's JSON.
+    """Return the rule of an expectation's JSON.
 
     Raises:
         SuiteError: its severity, or a part of its meta, is missing or unknown.

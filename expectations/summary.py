@@ -27,7 +27,7 @@ def show(verdict: Verdict, output: Storage) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
     table.add_column("status")
-    for heading in ("accepted", "quarantined", "held"):
+    for heading in ("accepted", "quarantined", "held back"):
         table.add_column(heading, justify="right")
     for file in verdict.files:
         table.add_row(
@@ -57,5 +57,5 @@ def show(verdict: Verdict, output: Storage) -> None:
 
 
 def _line(console: Console, text: str, style: str) -> None:
-    """Print a line whole, however narrow the terminal: it is for grep, too."""
+    """Print a line without wrapping, so that grep finds it in a narrow terminal, too."""
     console.print(Text(text, style=style), soft_wrap=True)

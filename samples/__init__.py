@@ -1,1 +1,1 @@
-"""Believable deliveries of any size, clean or dirty, the same bytes for the same arguments."""
+"""Realistic deliveries of any size, clean or dirty; the same arguments give the same bytes."""

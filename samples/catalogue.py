@@ -12,7 +12,7 @@ _VARIANTS: Final = ("", ", black", ", sand", ' "Plus"', ", set of 2", " (2025)")
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category, its lowest and highest price in whole units, and what it is made of."""
+    """A category, its lowest and highest price in whole units, and its kinds of product."""
 
     name: str
     lowest: int
@@ -87,7 +87,7 @@ def product(number: int, chance: int) -> Product:
     place, noun = divmod(place, len(category.nouns))
     variant, brand = divmod(place, len(_BRANDS))
     name = f"{_BRANDS[brand]} {category.nouns[noun]}{_VARIANTS[variant % len(_VARIANTS)]}"
-    # Squared chance: more cheap products than dear ones.
+    # Squared chance: more cheap products than expensive ones.
     share = chance % 1000
     whole = category.lowest + (category.highest - category.lowest) * share * share // 1_000_000
     cents = whole * 100 + _CHARM[chance // 1000 % len(_CHARM)]

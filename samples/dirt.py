@@ -1,7 +1,7 @@
-"""Plant faults and oddities in a clean delivery, and keep a ledger of every one.
+"""Add faults and oddities to a clean delivery, and keep a ledger of every one.
 
-Rows that are wrong are added, with ids of their own, so that no clean row's fate depends on
-them; oddities are other spellings of clean rows, so that the KPIs stay what they were.
+Bad rows are added with ids that no clean row has, so that they do not affect clean rows; oddities
+are other spellings of clean rows, so that the KPIs stay the same.
 """
 
 import csv
@@ -42,7 +42,7 @@ _AGAIN: Final = ("order_items_001.csv", "order_items_001_again.csv")
 
 
 class DirtError(ValueError):
-    """The delivery can't take what is to be planted; the message says how much it must be."""
+    """The delivery is too small for the faults; the message gives the size that is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +68,10 @@ class _Row:
 
 
 class Dirt:
-    """What is planted where in one delivery.
+    """The faults of one delivery and their places.
 
     ``rows`` is the number of rows to be quarantined, None for one of each fault. Those that
-    would bring a file over 10 % stand in files of their own, ``orders_bad_rows.csv`` and
+    would bring a file over 10 % are in separate files, ``orders_bad_rows.csv`` and
     ``order_items_bad_rows.csv``; see ``overflows``.
 
     Raises:
@@ -107,7 +107,7 @@ class Dirt:
 
     @property
     def overflows(self) -> bool:
-        """Tell whether there are files of bad rows only.
+        """Return whether there are files of bad rows only.
 
         They are rejected as a whole unless MAX_BAD_ROW_PERCENT is 100, and the ledger holds
         for that setting; ``orders_too_many_bad_rows.csv``, which it would not hold for, is
@@ -133,9 +133,9 @@ class Dirt:
         records: list[Record] = []
         for file in self._files():
             with (folder / file.name).open("wb") as target:
-                for text, planted in self._render(file):
+                for text, added in self._render(file):
                     target.write(text)
-                    records.extend(planted)
+                    records.extend(added)
         for whole in self._whole_files():
             (folder / whole.name).write_bytes(whole.content)
             records.append(
@@ -163,7 +163,7 @@ class Dirt:
         with ledger.open("w", encoding="utf-8", newline="\n") as lines:
             lines.writelines(f"{json.dumps(asdict(record))}\n" for record in records)
 
-    # What is planted where
+    # Which rows are added to which file
 
     def _bad_row(self, fault: Fault) -> _Row:
         return _Row(
@@ -175,7 +175,7 @@ class Dirt:
         )
 
     def _good(self, dataset: Dataset) -> dict[str, str]:
-        """Return a good row: an order or a product of its own, a line of a clean order."""
+        """Return a good row: a new order or product, or a line of a clean order."""
         self._serial += 1
         shop, serial = self._delivery.shop, self._serial
         if dataset is ORDERS:
@@ -214,7 +214,7 @@ class Dirt:
             if count > room:
                 raise DirtError(
                     f"{count} faults of {dataset.name} would be more than {_BAD_PERCENT} % of its "
-                    "rows: ask for more --orders-per-day or --days"
+                    "rows: set a larger --orders-per-day or --days"
                 )
         for row in bad:
             assert row.fault is not None  # noqa: S101  # for the type checker
@@ -260,11 +260,11 @@ class Dirt:
         order = quarantined(ORDERS, "bad_total_amount", "order_id")
         product = quarantined(PRODUCTS, "price_out_of_range", "product_id")
         for detail, values in (
-            ("an order that nobody delivered", {"order_id": "O99000001"}),
-            ("an order that stands in quarantine", {"order_id": order}),
+            ("an order that was not delivered", {"order_id": "O99000001"}),
+            ("an order in quarantine", {"order_id": order}),
             ("an order of a rejected file", {"order_id": ORDER_IN_A_REJECTED_FILE}),
-            ("a product that nobody delivered", {"product_id": "P99001"}),
-            ("a product that stands in quarantine", {"product_id": product}),
+            ("a product that was not delivered", {"product_id": "P99001"}),
+            ("a product in quarantine", {"product_id": product}),
             (
                 "neither order nor product delivered",
                 {"order_id": "O99000002", "product_id": "P99002"},
@@ -390,7 +390,7 @@ class Dirt:
         at = [len(clean) * (i + 1) // (len(added) + 1) for i in range(len(added))]
         if added and added[-1].fault and added[-1].fault.last:
             at[-1] = len(clean)
-        # Several rows of one file have an oddity of their own, some rows apart.
+        # Several rows of one file have an oddity, some rows apart.
         odd_room = 3
         number, line, next_odd = 0, 2, 2
         for place in range(len(clean) + 1):
@@ -444,7 +444,7 @@ class Dirt:
         return list(csv.DictReader(text.splitlines()))
 
     def _warnings(self, file: CsvFile, line: int, values: Values) -> list[Record]:
-        """Return what is worth a look in a clean row, too: the ledger leaves out none."""
+        """Return the warnings of a clean row: the ledger has all of them."""
         if file.dataset is not ORDERS:
             return []
         reasons = {

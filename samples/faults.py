@@ -18,7 +18,7 @@ _TOO_LONG: Final = MAX_ROW_BYTES + 1
 class Fault:
     """A row to be quarantined: a good row with other values, or with its bytes spoilt.
 
-    ``once``: planted a single time. ``last``: only right as the last record of a file.
+    ``once``: added a single time. ``last``: only possible as the last record of a file.
     """
 
     dataset: Dataset
@@ -83,7 +83,7 @@ def _structural(dataset: Dataset) -> list[Fault]:
         fault(
             datasets.INVALID_ENCODING,
             "a byte of Latin-1",
-            # Every planted row has a 9, inside quotes where its fields are quoted.
+            # Every added row has a 9, inside quotes where its fields are quoted.
             lambda row: row.replace(b"9", b"\xe9", 1),
         ),
     ]
@@ -166,7 +166,7 @@ FAULTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """Another spelling of a good row that must be read for what it means."""
+    """Another spelling of a good row, with the same meaning."""
 
     dataset: Dataset
     name: str
@@ -247,7 +247,7 @@ ODDITIES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a whole file is spelt; each of it must be read like the plain one."""
+    """How a whole file is written; it must be read like the plain one."""
 
     oddities: tuple[str, ...] = ()
     line_end: str = "\n"
@@ -288,7 +288,7 @@ DIALECTS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeFile:
-    """A file planted as it is: rejected as a whole, or without rows."""
+    """A file that is added as it is: rejected as a whole, or without rows."""
 
     name: str
     content: bytes
@@ -304,7 +304,7 @@ def _file(dataset: Dataset, *rows: str, header: str | None = None) -> str:
 
 _ORDERS: Final = [f"O980000{i:02},U10001,2025-03-01,9.99,delivered" for i in range(40)]
 _ITEMS: Final = [f"O980000{i:02},P1001,1,9.99" for i in range(40)]
-# Stands well in orders_too_many_bad_rows.csv, and falls with it.
+# A good row of orders_too_many_bad_rows.csv, which is rejected with its file.
 ORDER_IN_A_REJECTED_FILE: Final = "O98000039"
 
 
@@ -362,7 +362,7 @@ WHOLE_FILES: Final = (
             header="order_id,product_id,quantity,unit_price,quantity",
         ),
         datasets.DUPLICATE_COLUMN,
-        "quantity stands twice in the header",
+        "quantity is twice in the header",
     ),
     _rejected("orders_empty.csv", "", datasets.EMPTY_FILE, "no byte in it"),
     _rejected(

@@ -1,8 +1,8 @@
-"""A shop's orders as CSV files: which row stands in which file, and its text.
+"""A shop's orders as CSV files: which row is in which file, and its text.
 
-The order of the files' names is the order of time. Some rows stand where they stand on
-purpose, as in real exports: a return is the same order again in a later file; some orders'
-rows come one file after their lines; some orders' last lines come one file after the others.
+The order of the files' names is the order of time. As in real exports, a return is the same order
+again in a later file; some orders' rows come one file after their lines; some orders' last lines
+come one file after the others.
 """
 
 import csv
@@ -20,7 +20,7 @@ from delivery.datasets import ORDER_ITEMS, ORDERS, PRODUCTS, STATUSES, Dataset
 
 from .shop import FIRST_ORDER, RETURNED, Flags, Numbers, Shop
 
-# Orders worked on at a time: memory stays near 150 MB whatever the size of a file.
+# Orders per chunk: memory stays near 150 MB for files of any size.
 _CHUNK: Final = 100_000
 # The last orders before an order_items file ends are cut in two by it.
 _CUT_ORDERS: Final = 2
@@ -114,7 +114,7 @@ class Delivery:
             yield self._item_rows(orders, cut=cut, late=False)
 
     def _cut(self, orders: Numbers, end: int) -> Flags:
-        """Tell which orders' last line comes one file later; `end` is where their file ends."""
+        """Return which orders' last line comes one file later; `end` is the end of their file."""
         often = self.shop.last_line_comes_late(orders)
         return often | (orders >= end - _CUT_ORDERS)
 
@@ -125,8 +125,8 @@ class Delivery:
         lines = self.shop.lines_of(orders)
         rows = np.arange(len(orders))
         last = lines.there.sum(axis=1) - 1
-        # An order may be cut only if its last line differs from all others: lines that stand
-        # identically in two files would count once.
+        # An order may be cut only if its last line differs from all others: identical lines in
+        # two files would count once.
         product = lines.product[rows, last]
         same = ((lines.product == product[:, None]) & lines.there).sum(axis=1)
         moved = np.zeros_like(lines.there)
@@ -189,7 +189,7 @@ def _lines(*columns: Any) -> bytes:
     rows = pc.binary_join_element_wise(*columns, ",")
     if not len(rows):
         return b""
-    # The texts of a column lie one after the other: that is already the file.
+    # The texts of a column are contiguous in memory: their buffer is the file.
     _, offsets, data = rows.buffers()
     end = np.frombuffer(offsets, dtype=np.int32)[len(rows)]
     return bytes(memoryview(data)[:end])

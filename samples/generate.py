@@ -1,7 +1,7 @@
-"""Make a delivery: believable orders, order items and products as CSV files.
+"""Generate a delivery: realistic orders, order items and products as CSV files.
 
 The same arguments give the same bytes on any machine. DIR/incoming receives the files;
-with --dirty, DIR/ledger.jsonl says what was planted in them, row by row.
+with --dirty, DIR/ledger.jsonl lists every fault and oddity in them, row by row.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from .shop import Shop
 
 _EXIT_CODES: Final = """\
 exit codes:
-  0  the delivery is there
+  0  the delivery is written
   1  it could not be written (disk full, no permission)
-  2  wrong usage, or a delivery too small for what --dirty plants
+  2  wrong usage, or a delivery too small for the faults of --dirty
 """
 _OVERFLOW: Final = (
-    "more bad rows than the files can take: the rest stands in orders_bad_rows.csv and "
+    "more bad rows than the files can take: the rest is in orders_bad_rows.csv and "
     "order_items_bad_rows.csv, and the ledger holds for MAX_BAD_ROW_PERCENT=100"
 )
 
@@ -51,7 +51,7 @@ class StaleFilesError(ValueError):
 
 
 def write_clean(delivery: Delivery, folder: Path) -> None:
-    """Write a delivery's files into a folder, which is made if it is not there.
+    """Write a delivery's files into a folder, which is created if needed.
 
     Raises:
         StaleFilesError: the folder holds other CSV files.
@@ -69,7 +69,7 @@ def make_room(folder: Path, names: set[str]) -> None:
     stale = sorted(path.name for path in folder.glob("*.csv") if path.name not in names)
     if stale:
         raise StaleFilesError(
-            f"{folder}: holds {stale[0]}, which is no part of this delivery "
+            f"{folder}: holds {stale[0]}, which is not part of this delivery "
             f"({len(stale)} such files); name an empty folder or remove them"
         )
 
@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, metavar="N", help="another seed, another shop"
     )
     parser.add_argument(
-        "--dirty", action="store_true", help="plant faults and oddities, and write ledger.jsonl"
+        "--dirty", action="store_true", help="add faults and oddities, and write ledger.jsonl"
     )
     parser.add_argument(
         "--dirty-rows",

@@ -33,7 +33,7 @@ _WEEK: Final = (88, 84, 86, 92, 108, 128, 114)  # Monday to Sunday, 100 on avera
 
 
 def _slots(*shares: tuple[int, int]) -> Numbers:
-    """Return a table in which each value stands as often as its share says."""
+    """Return a table that has each value in proportion to its share."""
     return np.repeat([value for value, _ in shares], [share for _, share in shares])
 
 
@@ -130,7 +130,7 @@ class Shop:
         return np.where(self._below("no lines", orders, 1000) < 6, 0, counts)
 
     def comes_late(self, orders: Numbers) -> Flags:
-        """Tell whether an order's row is delivered one file after its time, its lines in time."""
+        """Return whether an order's row comes one file late, after its lines."""
         return self._below("late", orders, 1000) < 12
 
     def last_line_comes_late(self, orders: Numbers) -> Flags:
