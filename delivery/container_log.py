@@ -79,15 +79,15 @@ class _Text(logging.Handler):
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """Seconds of each stage of a container's work, logged as they end."""
+class Phases:
+    """The seconds of each phase of a container's work, logged at its end."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def timed(self, name: str) -> Iterator[None]:
         start = time.monotonic()
         yield
         took = time.monotonic() - start
         self.seconds[name] = round(self.seconds.get(name, 0) + took, 3)
-        log.info("%(stage)s: %(seconds).1f s", {"stage": name, "seconds": round(took, 3)})
+        log.info("%(phase)s: %(seconds).1f s", {"phase": name, "seconds": round(took, 3)})

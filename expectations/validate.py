@@ -29,7 +29,7 @@ import duckdb
 from contract.keys import RunKeys
 from contract.typed_json import DocumentError
 from contract.verdict import Verdict
-from delivery.container_log import Stages, container_log, one_line
+from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
 from delivery.storage import Storage, open_storage
 
@@ -102,15 +102,15 @@ def validate(
     run_id, results = delivery.run_id, work / "results"
     percent = settings.max_bad_row_percent
     history = data_docs.read_history(output)
-    stages = Stages()
+    phases = Phases()
     with _database(work, settings) as connection:
-        with stages.stage("read"):
+        with phases.timed("read"):
             readings, gx = read(delivery.files, connection)
         check_tables.create(connection, readings, typical_rows=history.typical_rows(), known=known)
         checks = gx.Checks(connection)
         runs = []
         for each in CHECKS:
-            with stages.stage(f"check {each.suite}"):
+            with phases.timed(f"check {each.suite}"):
                 run = check(connection, each, checks, suites=suites, run_id=run_id, now=now)
             set_aside(connection, each.dataset, run.outcomes, readings, percent)
             runs.append(run)
@@ -127,7 +127,7 @@ def validate(
             quarantined_rows=written.quarantined,
         )
         report(connection, verdict, runs=runs, readings=readings, history=history, folder=results)
-    with stages.stage("write"):
+    with phases.timed("write"):
         _store(verdict, results, output)
     return verdict
 

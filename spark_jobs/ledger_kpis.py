@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import pyarrow as pa
 
-from delivery.container_log import Stages
+from delivery.container_log import Phases
 
 from .compute import Kpis, compute, stage
 from .errors import LedgerError
@@ -55,7 +55,7 @@ def kpis_between(
             f"ledger version {snapshot.version}: no orders between {start or 'its first date'} and"
             f" {end or 'its last date'}; choose other dates, or deliver files first"
         )
-    parts = [kpis for _, kpis in kpis_by_part(snapshot, dates, session, scratch, Stages())]
+    parts = [kpis for _, kpis in kpis_by_part(snapshot, dates, session, scratch, Phases())]
     category, daily = map(pa.concat_tables, zip(*parts, strict=True))
     return Kpis(category.sort_by([("category", "ascending"), ("order_date", "ascending")]), daily)
 
@@ -65,22 +65,22 @@ def kpis_by_part(
     dates: Collection[date],
     session: Callable[[], "SparkSession"],
     scratch: Path,
-    stages: Stages,
+    phases: Phases,
     changes: Changes | None = None,
 ) -> Iterator[tuple[list[date], Kpis]]:
     """Yield some of the dates, in ascending order, with their KPIs.
 
-    ``changes`` that are not committed yet are seen on top of the snapshot. ``stages`` receives the
+    ``changes`` that are not committed yet are seen on top of the snapshot. ``phases`` receives the
     seconds of ``read`` and ``compute``.
     """
     for part in _parts(snapshot, dates):
         with (
-            stages.stage("read"),
+            phases.timed("read"),
             duckdb.connect(config={"temp_directory": str(scratch)}) as connection,
         ):
             read(connection, snapshot, part, changes)
             staged = stage(connection, scratch)
-        with stages.stage("compute"):
+        with phases.timed("compute"):
             kpis = compute(session(), staged)
         yield part, kpis
 

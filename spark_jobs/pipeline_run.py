@@ -20,7 +20,7 @@ import tenacity
 from contract.keys import RunKeys
 from contract.manifest import Manifest
 from contract.published import PublishedReport
-from delivery.container_log import Stages
+from delivery.container_log import Phases
 
 from .compute import Kpis
 from .engine import sessions
@@ -90,7 +90,7 @@ class TransformedRun:
     is_superseded: bool
     ledger: Ledger
     head: Snapshot
-    stages: Stages
+    phases: Phases
 
 
 def transform_run(
@@ -113,33 +113,33 @@ def transform_run(
     """
     manifest = store.manifest
     before = Fence(dynamodb, tables.runs).read()
-    stages = Stages()
+    phases = Phases()
     with sessions.starting(
         choice.engine, input_bytes=_size(manifest), run_id=manifest.run_id
     ) as session:
         ledgers = _ledgers(store, before, scratch)
-        with stages.stage("commit"):
+        with phases.timed("commit"):
             committed = _commit(store, ledgers.target, now, scratch)
         plan = _plan(manifest, ledgers, committed, before, now)
-        parts = kpis_by_part(plan.head, plan.dates, session, scratch, stages)
-        outcome = _publish(plan, parts, dynamodb, tables, stages, on_published)
+        parts = kpis_by_part(plan.head, plan.dates, session, scratch, phases)
+        outcome = _publish(plan, parts, dynamodb, tables, phases, on_published)
     log.info(
         "%(dates)d dates: %(items)d items written, %(deleted)d deleted",
         {"dates": len(plan.dates), "items": outcome.items, "deleted": outcome.deleted},
     )
     return TransformedRun(
-        report=_report(manifest, choice, plan, committed.summary, before, outcome, stages),
+        report=_report(manifest, choice, plan, committed.summary, before, outcome, phases),
         is_superseded=outcome.is_superseded,
         ledger=ledgers.target,
         head=plan.head,
-        stages=stages,
+        phases=phases,
     )
 
 
 def finish(store: RunStore, run: TransformedRun) -> None:
     """Write the report, and delete the files that no kept version of the ledger needs."""
     # The seconds of what was done since the KPIs were published are in the report, too.
-    store.write(replace(run.report, seconds=run.stages.seconds))
+    store.write(replace(run.report, seconds=run.phases.seconds))
     run.ledger.tidy()
 
 
@@ -156,17 +156,17 @@ def preview_run(
     before = Fence(dynamodb, tables.runs).read()
     ledger = store.ledger(before.ledger, scratch)
     head = ledger.head()
-    stages = Stages()
+    phases = Phases()
     with sessions.starting(choice.engine, input_bytes=0) as session:
         changes = None
         dates = ledger.dates_since(before.published) | _requested(store.manifest)
         if store.manifest.files:
-            with stages.stage("merge"):
+            with phases.timed("merge"):
                 changes = merge(head, store.delivery(scratch), scratch)
             dates |= changes.dates
         stamp = Stamp(run_id=store.manifest.run_id, ledger_version=head.version, computed_at=now)
         found: list[Difference] = []
-        for part, kpis in kpis_by_part(head, dates, session, scratch, stages, changes):
+        for part, kpis in kpis_by_part(head, dates, session, scratch, phases, changes):
             found += differences(to_days(*kpis, part, stamp), dynamodb, tables)
     return found
 
@@ -240,7 +240,7 @@ def _publish(
     parts: Iterable[tuple[Sequence[date], Kpis]],
     dynamodb: "DynamoDBClient",
     tables: Tables,
-    stages: Stages,
+    phases: Phases,
     on_published: OnPublished,
 ) -> Outcome:
     """Write the KPIs of the planned dates, each part as it is computed, unless a newer run does."""
@@ -252,7 +252,7 @@ def _publish(
         fence.acquire(plan.ledger, version, is_new_ledger=plan.is_rebuild)
         condition = fence.condition(plan.ledger, version)
         for dates, kpis in parts:
-            with stages.stage("publish"):
+            with phases.timed("publish"):
                 days = to_days(*kpis, dates, plan.stamp)
                 done = publish(days, dynamodb, tables, plan.stamp, condition)
                 on_published(days)
@@ -280,7 +280,7 @@ def _report(
     summary: CommitSummary,
     before: State,
     outcome: Outcome,
-    stages: Stages,
+    phases: Phases,
 ) -> PublishedReport:
     dates = tuple(sorted(plan.dates))
     return PublishedReport(
@@ -301,7 +301,7 @@ def _report(
         readmitted_lines=summary.readmitted_lines,
         held_lines=summary.held_lines,
         bytes=_size(manifest),
-        seconds=dict(stages.seconds),
+        seconds=dict(phases.seconds),
     )
 
 

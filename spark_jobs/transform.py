@@ -166,7 +166,7 @@ def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch
             dates_since=run.ledger.dates_since,
             days=lambda dates: stored(dates, dynamodb, tables),
         )
-        with run.stages.stage("dashboard"):
+        with run.phases.timed("dashboard"):
             dashboard.publish(update, run.report, now, kpis, store.s3, store.bucket)
     pipeline_run.finish(store, run)
 

@@ -83,7 +83,7 @@ def test_the_versions_that_were_claimed_are_read_whatever_lands_afterwards(
     lines = told(capsys)
     assert {line["run_id"] for line in lines} == {"r1"}
     assert {line["logger"].partition(".")[0] for line in lines} == {"delivery", "expectations"}
-    assert [line["stage"] for line in lines if "stage" in line] == [
+    assert [line["phase"] for line in lines if "phase" in line] == [
         *("read", "check products", "check orders", "check order_items", "check relations"),
         "write",
     ]
