@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 import tenacity
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from contract.kpi_columns import CATEGORIES, COMPUTED_AT, LEDGER_VERSION, RUN_ID, STAMP
 
 from ..errors import PublishError, SettingsError
+from .batch_get import MAX_KEYS, Item, chunks, get_items, serialised
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 # TransactWriteItems takes 100 actions, the fence among them; a date with more categories takes
 # several transactions, the first of which holds its OrderKPIs item.
 MAX_ACTIONS: Final = 100
-# BatchGetItem takes 100 keys.
-_MAX_KEYS: Final = 100
 
 _NOT_NEWER: Final = "attribute_not_exists(ledger_version) OR ledger_version <= :version"
-
-Item = Mapping[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +76,7 @@ class Day:
     """The items of one order_date: one of OrderKPIs, and one of CategoryKPIs per category.
 
     The OrderKPIs item lists its categories, so that the next version of the date knows which
-    items to delete without scanning a table. It is None for a date that has no orders (any more).
+    items to delete without scanning a table. It is None for a date that has no orders.
     """
 
     order_date: str
@@ -91,7 +86,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """How many items were written and deleted, and the dates left alone: a newer one is there."""
+    """How many items were written and deleted, and the dates that have newer items."""
 
     items: int
     deleted: int
@@ -102,7 +97,7 @@ class Published:
 class Difference:
     """What publishing would change of an item: ``before`` or ``after`` is None where there is none.
 
-    Both hold the attributes that differ; run, version and time always do and are left out.
+    Both hold the attributes that differ, without run, version and time, which always do.
     """
 
     table: str
@@ -139,13 +134,13 @@ def publish(
     stamp: Stamp,
     fence: "ConditionCheckTypeDef",
 ) -> Published:
-    """Write every day that is not already there in a newer version, then read all of it back.
+    """Write every day of which no newer version is there, then read all of it back.
 
-    ``fence`` is checked in each transaction; where it fails, as where an item is newer, the day is
-    left alone.
+    Each transaction checks ``fence``. A day whose check fails, or that has a newer item, is not
+    written.
 
     Raises:
-        PublishError: what DynamoDB holds afterwards is not what was to be written.
+        PublishError: DynamoDB does not hold afterwards what was written.
     """
     deleted = items = 0
     superseded = []
@@ -174,7 +169,7 @@ def differences(
         keys = [{"category": name, "order_date": day.order_date} for name in names]
         found = {
             item["category"]: item
-            for item in _get(dynamodb, [(tables.category_kpis, key) for key in keys])
+            for item in get_items(dynamodb, [(tables.category_kpis, key) for key in keys])
         }
         wanted = {item["category"]: item for item in day.category_items}
         yield from _difference(
@@ -187,7 +182,7 @@ def differences(
 
 def stored(dates: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables) -> Iterator[Day]:
     """Yield what the tables hold of these dates, in their order."""
-    for some in _chunks(dates, _MAX_KEYS):
+    for some in chunks(dates, MAX_KEYS):
         orders = _order_items(dynamodb, tables, some)
         keys = [
             (tables.category_kpis, {"category": name, "order_date": day})
@@ -195,7 +190,7 @@ def stored(dates: Sequence[str], dynamodb: "DynamoDBClient", tables: Tables) -> 
             for name in sorted(_categories(orders.get(day)))
         ]
         by_date: dict[str, list[Item]] = {day: [] for day in some}
-        for item in _get(dynamodb, keys):
+        for item in get_items(dynamodb, keys):
             by_date[item["order_date"]].append(item)
         for day in some:
             yield Day(order_date=day, order_item=orders.get(day), category_items=by_date[day])
@@ -233,7 +228,7 @@ def _actions(
     """Return what to put and what to delete for one date, that of OrderKPIs first."""
     condition: Any = {
         "ConditionExpression": _NOT_NEWER,
-        "ExpressionAttributeValues": _serialised({":version": stamp.ledger_version}),
+        "ExpressionAttributeValues": serialised({":version": stamp.ledger_version}),
     }
     written = [(tables.category_kpis, item) for item in day.category_items]
     gone = [
@@ -245,12 +240,11 @@ def _actions(
     elif before is not None:
         gone.insert(0, (tables.order_kpis, {"order_date": day.order_date}))
     puts: list[Any] = [
-        {"Put": {"TableName": table, "Item": _serialised(item), **condition}}
+        {"Put": {"TableName": table, "Item": serialised(item), **condition}}
         for table, item in written
     ]
     deletes: list[Any] = [
-        {"Delete": {"TableName": table, "Key": _serialised(key), **condition}}
-        for table, key in gone
+        {"Delete": {"TableName": table, "Key": serialised(key), **condition}} for table, key in gone
     ]
     return puts, deletes
 
@@ -260,9 +254,9 @@ def _write(
     fence: "ConditionCheckTypeDef",
     dynamodb: "DynamoDBClient",
 ) -> bool:
-    """Write one date; False when a newer version of it stands there already."""
+    """Write one date; return False if the tables have a newer version of it."""
     try:
-        for chunk in _chunks(actions, MAX_ACTIONS - 1):
+        for chunk in chunks(actions, MAX_ACTIONS - 1):
             _transact(dynamodb, [{"ConditionCheck": fence}, *chunk])
     except ClientError as error:
         if "ConditionalCheckFailed" in _cancellations(error):
@@ -272,15 +266,15 @@ def _write(
 
 
 def _cancellations(error: BaseException) -> set[str]:
-    """Return why a transaction's actions were refused; empty for any other error."""
+    """Return why a transaction's actions were rejected; empty for any other error."""
     if not isinstance(error, ClientError):
         return set()
     reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
     return {reason.get("Code", "None") for reason in reasons} - {"None"}
 
 
-def _is_passing(error: BaseException) -> bool:
-    # botocore retries throttled calls; a transaction refused for another one's sake it does not.
+def _is_temporary(error: BaseException) -> bool:
+    # botocore retries throttled calls, but no transaction that conflicts with another.
     return bool(
         _cancellations(error)
         & {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
@@ -288,7 +282,7 @@ def _is_passing(error: BaseException) -> bool:
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_passing),
+    retry=tenacity.retry_if_exception(_is_temporary),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
     stop=tenacity.stop_after_attempt(10),
     reraise=True,
@@ -305,12 +299,12 @@ def _verify(days: Sequence[Day], dynamodb: "DynamoDBClient", tables: Tables, sta
         for day in days
         for item in day.category_items
     ]
-    found = list(_get(dynamodb, keys))
+    found = list(get_items(dynamodb, keys))
     older = sum(int(item["ledger_version"]) < stamp.ledger_version for item in found)
     if len(found) != len(keys) or older:
         raise PublishError(
             f"{tables.order_kpis} and {tables.category_kpis}: {len(keys)} items were written, "
-            f"{len(found)} are there, {older} of them in an older version; run the transform again"
+            f"{len(found)} exist, {older} of them in an older version; run the transform again"
         )
 
 
@@ -318,34 +312,4 @@ def _order_items(
     dynamodb: "DynamoDBClient", tables: Tables, dates: Sequence[str]
 ) -> dict[str, Item]:
     keys = [(tables.order_kpis, {"order_date": day}) for day in dates]
-    return {item["order_date"]: item for item in _get(dynamodb, keys)}
-
-
-def _get(
-    dynamodb: "DynamoDBClient", keys: Sequence[tuple[str, Mapping[str, str]]]
-) -> Iterator[Item]:
-    """Yield the items of (table, key) pairs that exist, read consistently."""
-    for chunk in _chunks(keys, _MAX_KEYS):
-        wanted: dict[str, Any] = {}
-        for table, key in chunk:
-            request = wanted.setdefault(table, {"Keys": [], "ConsistentRead": True})
-            request["Keys"].append(_serialised(key))
-        while wanted:
-            answer = dynamodb.batch_get_item(RequestItems=wanted)
-            for items in answer["Responses"].values():
-                yield from map(_deserialised, items)
-            wanted = answer.get("UnprocessedKeys", {})
-
-
-def _chunks(values: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def _serialised(item: Item) -> dict[str, Any]:
-    serialise = TypeSerializer().serialize
-    return {name: serialise(value) for name, value in item.items()}
-
-
-def _deserialised(item: Mapping[str, Any]) -> Item:
-    deserialise = TypeDeserializer().deserialize
-    return {name: deserialise(value) for name, value in item.items()}
+    return {item["order_date"]: item for item in get_items(dynamodb, keys)}

@@ -24,7 +24,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
-from spark_jobs.publish.tables import Tables, _deserialised
+from spark_jobs.publish.batch_get import deserialised
+from spark_jobs.publish.tables import Tables
 
 Transform = Callable[..., int]
 
@@ -188,7 +189,7 @@ class Shop:
 
     def _scan(self, table: str) -> Iterator[Mapping[str, Any]]:
         for page in self.dynamodb.get_paginator("scan").paginate(TableName=table):
-            yield from map(_deserialised, page["Items"])
+            yield from map(deserialised, page["Items"])
 
     @staticmethod
     def _plain(item: Mapping[str, Any], *, of_the_run: bool) -> dict[str, Any]:

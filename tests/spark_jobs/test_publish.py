@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from spark_jobs.errors import PublishError, SupersededError
-from spark_jobs.publish import tables
+from spark_jobs.publish import batch_get, tables
 from spark_jobs.publish.fence import Fence, State
 from spark_jobs.publish.tables import Difference, Stamp, Tables
 
@@ -98,7 +98,7 @@ def publish_late(days, dynamodb, version: int) -> tables.Published:
 
 def scan(dynamodb, table: str) -> list[dict]:
     items = dynamodb.scan(TableName=table)["Items"]
-    return [dict(tables._deserialised(item)) for item in items]
+    return [dict(batch_get.deserialised(item)) for item in items]
 
 
 def test_items_carry_exact_decimals_iso_dates_and_their_run(dynamodb) -> None:
@@ -155,8 +155,9 @@ def test_a_date_with_more_categories_than_a_transaction_holds_is_written_whole(d
 class Interfering:
     """A DynamoDB client whose calls go through, but for what a test lets go wrong."""
 
-    def __init__(self, client, conflicts: int = 0, lost: str = "") -> None:
+    def __init__(self, client, conflicts: int = 0, lost: str = "", throttled: float = 0) -> None:
         self._client, self._conflicts, self._lost = client, conflicts, lost
+        self._throttled = throttled
 
     def transact_write_items(self, **request):
         if self._conflicts:
@@ -174,6 +175,9 @@ class Interfering:
         return getattr(self._client, name)
 
     def batch_get_item(self, **request):
+        if self._throttled:
+            self._throttled -= 1
+            return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
         if self._lost:
             self._client.delete_item(
                 TableName="CategoryKPIs",
@@ -187,8 +191,30 @@ def test_a_conflicting_transaction_is_tried_again(dynamodb) -> None:
     assert len(scan(dynamodb, "CategoryKPIs")) == 1
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a throttled read waits, which take no time here."""
+    seconds: list[float] = []
+    monkeypatch.setattr(batch_get._WHILE_THROTTLED, "sleep", seconds.append)
+    return seconds
+
+
+def test_a_throttled_read_waits_and_is_tried_again(dynamodb, waits: list[float]) -> None:
+    done = publish_version(days(1, "Books"), Interfering(dynamodb, throttled=3), 1)
+    assert (done.items, len(waits)) == (2, 3)
+    assert all(0 < wait <= 10 for wait in waits)
+
+
+def test_a_read_that_stays_throttled_names_the_table_and_what_to_do(
+    dynamodb, waits: list[float]
+) -> None:
+    with pytest.raises(PublishError, match=r"^OrderKPIs: 1 of 1 keys .*run the transform again"):
+        publish_version(days(1, "Books"), Interfering(dynamodb, throttled=float("inf")), 1)
+    assert len(waits) == 9
+
+
 def test_an_item_that_is_not_there_afterwards_fails_the_run_with_the_counts(dynamodb) -> None:
-    with pytest.raises(PublishError, match=r"3 items were written, 2 are there"):
+    with pytest.raises(PublishError, match=r"3 items were written, 2 exist"):
         publish_version(days(1, "Books", "Toys"), Interfering(dynamodb, lost="Toys"), 1)
 
 
