@@ -8,6 +8,8 @@ import duckdb
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS
+
 from . import kpis
 from .engine.staging import in_reach
 from .errors import KpiOverflowError
@@ -37,7 +39,7 @@ def stage(connection: duckdb.DuckDBPyConnection, folder: Path) -> Staged:
     staged = Staged(
         folder / "orders.parquet", folder / "lines.parquet", folder / "products.parquet"
     )
-    # The order of rows has told their lines; from here on it is nobody's business.
+    # The order of the rows was their line numbers; it has no meaning after this.
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(_NUMBERED)
     for query, path in zip((_ORDERS, _LINES, "FROM current_products"), staged, strict=True):
@@ -82,7 +84,7 @@ def compute(
             for result in results:
                 result.explain()
         category, daily = (result.toArrow() for result in results)
-    for name, table in (("CategoryKPIs", category), ("OrderKPIs", daily)):
+    for name, table in ((CATEGORY_KPIS.name, category), (ORDER_KPIS.name, daily)):
         _insist_on_values(name, table)
     return Kpis(
         category.sort_by([("category", "ascending"), ("order_date", "ascending")]),

@@ -42,8 +42,8 @@ def screen() -> Console:
 
 def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
     """Print both tables, each at most MAX_ROWS_SHOWN rows long."""
-    screen.print(_table("OrderKPIs: per day", ORDER_KPIS, daily))
-    screen.print(_table("CategoryKPIs: per category and day", CATEGORY_KPIS, category))
+    screen.print(_table("per day", ORDER_KPIS, daily))
+    screen.print(_table("per category and day", CATEGORY_KPIS, category))
 
 
 def show_left_out(
@@ -66,16 +66,16 @@ def show_differences(screen: Console, found: Sequence["Difference"]) -> None:
         key = " ".join(difference.key.values())
         if difference.before is None or difference.after is None:
             verb, values = ("new", difference.after) if difference.after else ("gone", {})
-            told = ", ".join(f"{k} {_plain_set(v)}" for k, v in (values or {}).items())
+            change = ", ".join(f"{k} {_plain_set(v)}" for k, v in (values or {}).items())
         else:
             verb = "changed"
             names = {*difference.before, *difference.after}
-            told = ", ".join(
+            change = ", ".join(
                 f"{name} {_plain_set(difference.before.get(name))}"
                 f" → {_plain_set(difference.after.get(name))}"
                 for name in sorted(names)
             )
-        screen.print(f"{difference.table} {key}: {verb} {told}".rstrip(), soft_wrap=True)
+        screen.print(f"{difference.table} {key}: {verb} {change}".rstrip(), soft_wrap=True)
     screen.print(f"{len(found)} items differ; nothing was written.")
 
 
@@ -83,12 +83,12 @@ def _plain_set(value: object) -> str:
     return "{" + ", ".join(sorted(value)) + "}" if isinstance(value, set) else str(value)
 
 
-def _table(title: str, kpis: KpiTable, rows: pa.Table) -> Table:
+def _table(rows_are: str, kpis: KpiTable, rows: pa.Table) -> Table:
     columns = (*kpis.key, *kpis.shown)
     hidden = rows.num_rows - MAX_ROWS_SHOWN
     caption = f"… and {hidden:,} rows more in the files" if hidden > 0 else None
     table = Table(
-        title=title,
+        title=f"{kpis.name}: {rows_are}",
         caption=caption,
         title_justify="left",
         caption_justify="left",

@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """Open a page, and fail the test if its script fails or it asks for anything else."""
+    """Open a page, and fail the test if its script fails or it fetches anything else."""
     contexts, complaints = [], []
 
     def open_one(page_file: Path, *, width: int = 1280, **options: Any) -> Page:

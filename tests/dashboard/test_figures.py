@@ -1,4 +1,4 @@
-"""The kept figures: exactly what the items hold, whatever becomes of the dates."""
+"""The kept figures: exactly the values of the items, as dates come and go."""
 
 from collections.abc import Mapping
 from dataclasses import replace

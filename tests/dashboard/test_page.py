@@ -239,13 +239,13 @@ def test_a_chart_is_read_out_day_by_day_with_the_arrow_keys(
     for key, place in (("ArrowLeft", -2), ("PageDown", -9), ("End", -1)):
         page.keyboard.press(key)
         day, before = month[place], month[place - 7]
-        told = chart.get_attribute("aria-valuetext")
-        assert told is not None
-        assert told.endswith(
+        said = chart.get_attribute("aria-valuetext")
+        assert said is not None
+        assert said.endswith(
             f" {money(item(day)['total_revenue'])},"
             f" week before {money(item(before)['total_revenue'])}"
         )
-        assert f" {date.fromisoformat(day.order_date).day} Feb: " in told
+        assert f" {date.fromisoformat(day.order_date).day} Feb: " in said
     page.keyboard.press("Home")
     expect(chart).to_have_attribute("aria-valuenow", "0")
     assert f"week before {NOTHING}" in (chart.get_attribute("aria-valuetext") or "")
@@ -259,15 +259,15 @@ def test_the_pointer_reads_all_charts_at_the_same_day(
     assert box is not None
     page.mouse.move(box["x"] + 1, box["y"] + box["height"] / 2)
     expect(page.locator("#day-charts .readout").first).to_contain_text("30 Jan: ")
-    told = [
+    said = [
         text.partition(",")[0] for text in page.locator("#day-charts .readout").all_inner_texts()
     ]
     first = item(month[0])
-    assert told[0].endswith(f": {money(first['total_revenue'])}".partition(",")[0])
-    assert told[1].endswith(f": {first['total_orders']}")
-    assert told[2].endswith(f": {first['total_items_sold']}")
-    assert told[3].endswith(f": {first['return_rate']} %")
-    assert told[4].endswith(f": {first['unique_customers']}")
+    assert said[0].endswith(f": {money(first['total_revenue'])}".partition(",")[0])
+    assert said[1].endswith(f": {first['total_orders']}")
+    assert said[2].endswith(f": {first['total_items_sold']}")
+    assert said[3].endswith(f": {first['return_rate']} %")
+    assert said[4].endswith(f": {first['unique_customers']}")
 
 
 def test_runs_lead_to_their_data_docs_and_to_what_was_quarantined_and_why(
@@ -298,9 +298,9 @@ def test_runs_lead_to_their_data_docs_and_to_what_was_quarantined_and_why(
 
 
 def test_freshness_is_said_first(open_page: Open, month_page: Path) -> None:
-    told = open_page(month_page).locator("#freshness").inner_text()
-    assert told.startswith("Orders up to Sat, 28 February 2026. Computed 1 Mar 2026, 12:00 UTC (")
-    assert "Latest delivery: 1,224 rows accepted, 0 quarantined, 0 held back." in told
+    said = open_page(month_page).locator("#freshness").inner_text()
+    assert said.startswith("Orders up to Sat, 28 February 2026. Computed 1 Mar 2026, 12:00 UTC (")
+    assert "Latest delivery: 1,224 rows accepted, 0 quarantined, 0 held back." in said
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def test_files_are_delivered_watched_shown_and_taken_out_of_quarantine(browser: 
         timeout=300,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    told = ended.stdout.splitlines()
-    steps = [Path(line).stem.partition("-")[2] for line in told if line.endswith(".png")]
+    printed = ended.stdout.splitlines()
+    steps = [Path(line).stem.partition("-")[2] for line in printed if line.endswith(".png")]
     assert steps[-5:] == [
         "run-succeeded",
         "dashboard",
@@ -33,6 +33,8 @@ def test_files_are_delivered_watched_shown_and_taken_out_of_quarantine(browser: 
         "data-docs-of-the-run",
     ]
     assert "run-TransformFiles" in steps
-    [reason] = [line for line in told if line.startswith("reason: ")]
+    [reason] = [line for line in printed if line.startswith("reason: ")]
     assert "missing_column, line 1: no column order_id" in reason
-    assert any(line.endswith("bytes of orders_without_header.csv, as delivered") for line in told)
+    assert any(
+        line.endswith("bytes of orders_without_header.csv, as delivered") for line in printed
+    )

@@ -4,7 +4,7 @@
 
 Files are delivered to the embedded AWS, one of them without its header; the run is watched; the
 dashboard it publishes is opened; a category is chosen; and the bad file is taken out of quarantine
-by the link that stands beside its reason.
+by the link beside its reason.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         album = Album(options.output, browser.new_page(viewport={"width": 1280, "height": 900}))
         delivery = dict(demo.read_delivery(options.delivery, fail=True))
         _deliver_and_watch(shop, list(delivery.items()), album)
-        _look(demo.keep_pages(shop, Path(home))["Dashboard"], delivery[BAD_FILE], album)
+        _show_dashboard(demo.keep_pages(shop, Path(home))["Dashboard"], delivery[BAD_FILE], album)
         browser.close()
     return 0
 
@@ -97,7 +97,7 @@ def _as_html(runs: list[demo.Run], waiting: int) -> str:
     return console.export_html()
 
 
-def _look(dashboard: Path, bad_file: bytes, album: Album) -> None:
+def _show_dashboard(dashboard: Path, bad_file: bytes, album: Album) -> None:
     page = album.page
     page.goto(dashboard.as_uri())
     page.get_by_role("heading", name="The 5 largest over time").wait_for()

@@ -15,6 +15,7 @@ import boto3
 import pytest
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys
 
+from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS
 from infra import template
 from localcloud.cloud import LocalCloud
 from localcloud.containers import Containers, RuntimeMissingError
@@ -171,8 +172,9 @@ class Pipeline:
             containerDefinitions=[{**only, "memory": megabytes}],
         )
 
-    def kpis(self, table: str, *names: str) -> list[tuple[str | Decimal, ...]]:
-        return sorted(tuple(item[name] for name in names) for item in self.shop.items(table))
+    def kpis(self, table: str, *names: str) -> list[tuple[str | int | Decimal, ...]]:
+        [columns] = [kpis for kpis in (CATEGORY_KPIS, ORDER_KPIS) if kpis.name == table]
+        return sorted(tuple(item[name] for name in names) for item in self.shop.items(columns))
 
 
 @pytest.fixture
