@@ -13,7 +13,7 @@ from .landed_files import DeliveryError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PARALLEL: Final = 8
+PARALLEL: Final = 16
 
 _CONTENT_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -33,6 +33,13 @@ class Storage(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """Return the content of a key, or None."""
+
+    def fetch(self, keys: Sequence[str]) -> list[Path]:
+        """Return local paths of the files of keys.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+        """
 
     def uri(self, key: str) -> str:
         """Return the path or s3:// address of a key."""
@@ -62,13 +69,21 @@ class Folder:
         path = self._root / key
         return path.read_bytes() if path.is_file() else None
 
+    def fetch(self, keys: Sequence[str]) -> list[Path]:
+        found = [self._root / key for key in keys]
+        if missing := next((path for path in found if not path.exists()), None):
+            raise FileNotFoundError(missing)
+        return found
+
     def uri(self, key: str) -> str:
         return str(self._root / key)
 
 
 class Bucket:
-    def __init__(self, s3: "S3Client", bucket: str, prefix: str = "") -> None:
-        self._s3, self._bucket = s3, bucket
+    """Files under a prefix of a bucket; each is fetched once, into ``scratch``."""
+
+    def __init__(self, s3: "S3Client", bucket: str, prefix: str, scratch: Path) -> None:
+        self._s3, self._bucket, self._scratch = s3, bucket, scratch
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def put(self, source: Path, key: str) -> None:
@@ -89,12 +104,28 @@ class Bucket:
             return None
         return found["Body"].read()
 
+    def fetch(self, keys: Sequence[str]) -> list[Path]:
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            return list(pool.map(self._fetch, keys))
+
+    def _fetch(self, key: str) -> Path:
+        target = self._scratch / self._prefix / key
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._s3.download_file(self._bucket, self._prefix + key, str(target))
+            except self._s3.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] == "404":
+                    raise FileNotFoundError(self.uri(key)) from error
+                raise
+        return target
+
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
 
-def open_storage(uri: str) -> Storage:
-    """Return the folder or bucket that an argument names.
+def open_storage(uri: str, scratch: Path) -> Storage:
+    """Return the folder or bucket that an argument names; ``scratch`` is for fetched files.
 
     Raises:
         DeliveryError: the argument is an address, but not of a bucket in S3.
@@ -102,7 +133,7 @@ def open_storage(uri: str) -> Storage:
     if "://" not in uri:
         return Folder(Path(uri))
     bucket, prefix = _bucket_and_key(uri)
-    return Bucket(s3_client(), bucket, prefix)
+    return Bucket(s3_client(), bucket, prefix, scratch)
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:

@@ -51,7 +51,7 @@ class Delivery:
             typed_json.DocumentError: the object is not a manifest.
             DeliveryError: the manifest or a version is gone, or is not what the manifest says.
         """
-        manifest = _fetch_manifest(uri)
+        manifest = _fetch_manifest(uri, folder)
         fetched = _fetch_files(manifest, folder)
         pairs = sorted(
             zip(fetched, (file.key for file in manifest.files), strict=True),
@@ -100,9 +100,9 @@ def _import_gx() -> Any:
         del sys.modules["pyspark"]
 
 
-def _fetch_manifest(uri: str) -> Manifest:
+def _fetch_manifest(uri: str, folder: Path) -> Manifest:
     name = uri.rpartition("/")[2]
-    text = open_storage(uri.removesuffix(name)).get(name)
+    text = open_storage(uri.removesuffix(name), folder).get(name)
     if text is None:
         raise DeliveryError(f"{uri}: there is no such manifest; check --manifest")
     return Manifest.from_json(text)
@@ -167,7 +167,7 @@ def fetch_known(uri: str, folder: Path) -> Path:
     """Return a local folder with the orders.parquet and products.parquet of a folder or prefix."""
     if "://" not in uri:
         return Path(uri)
-    source = open_storage(uri)
+    source = open_storage(uri, folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("orders.parquet", "products.parquet"):
         if (content := source.get(name)) is not None:

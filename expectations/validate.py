@@ -199,7 +199,7 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
             else:
                 run_id = arguments.run_id or f"local-{now:%Y%m%dT%H%M%SZ}"
                 delivery = Delivery.of_folder(arguments.input, run_id)
-            output = open_storage(arguments.output)
+            output = open_storage(arguments.output, work)
             known = fetch_known(arguments.known, work / "known") if arguments.known else None
 
             def attempt(within: Settings, number: int) -> Verdict:

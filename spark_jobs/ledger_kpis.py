@@ -9,13 +9,13 @@ import duckdb
 import pyarrow as pa
 
 from delivery.container_log import Phases
+from delivery.storage import Bucket
 
 from .compute import Kpis, compute, stage
 from .errors import LedgerError
 from .ledger.current_rows import read
 from .ledger.ledger import Changes, Ledger
 from .ledger.snapshot import Snapshot
-from .ledger.storage import Bucket
 from .run_store import SCHEME, split_uri
 
 if TYPE_CHECKING:

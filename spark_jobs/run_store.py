@@ -11,11 +11,11 @@ from contract.manifest import FileVersion, Manifest
 from contract.published import PublishedReport
 from contract.typed_json import DocumentError
 from contract.verdict import FileVerdict, Verdict
+from delivery.storage import Bucket
 
 from .errors import RunError
 from .ledger.ledger import Ledger
 from .ledger.merge import DeliveredFile, Delivery
-from .ledger.storage import Bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

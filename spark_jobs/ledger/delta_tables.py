@@ -4,12 +4,14 @@ A write is the next version of its table or fails with CommitFailedError: what i
 still be the table's latest version.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +25,9 @@ from deltalake import (
 )
 from deltalake.exceptions import TableNotFoundError
 
+from delivery.storage import Storage
+
 from ..errors import LedgerConflictError, LedgerError
-from .storage import Storage
 from .tables import SCHEMAS, TableName, is_partitioned
 
 # How long an earlier version can be read; then its files are deleted.
@@ -47,9 +50,29 @@ class DataFile:
     last_id: str | None
 
 
+def storage_options(storage: Storage) -> dict[str, str] | None:
+    """Return the options that delta-rs needs to open a table of this storage."""
+    if not storage.uri("").startswith("s3://"):
+        return None
+    # delta-rs takes region and credentials from the environment, as boto3 does.
+    options = {"aws_conditional_put": "etag"}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        options |= {"aws_endpoint_url": endpoint, "aws_allow_http": "true"}
+    return options
+
+
+def fetch(storage: Storage, name: str, files: Iterable[DataFile]) -> list[Path]:
+    """Return local paths of a table's files, for DuckDB and Arrow.
+
+    Raises:
+        FileNotFoundError: a file has been deleted.
+    """
+    return storage.fetch([f"{name}/{unquote(file.path)}" for file in files])
+
+
 def load(storage: Storage, name: str) -> DeltaTable | None:
     try:
-        return DeltaTable(storage.uri(name), storage_options=storage.storage_options)
+        return DeltaTable(storage.uri(name), storage_options=storage_options(storage))
     except TableNotFoundError:
         return None
 
@@ -62,7 +85,7 @@ def create(storage: Storage, name: str, schema: pa.Schema) -> DeltaTable:
         schema=schema,
         mode="ignore",
         partition_by=["order_date"] if "order_date" in schema.names else None,
-        storage_options=storage.storage_options,
+        storage_options=storage_options(storage),
         configuration={
             "delta.checkpointInterval": str(_COMPACT_AT),
             # Only vacuum() deletes: a run that dies after a checkpoint would also delete the

@@ -13,11 +13,11 @@ from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from contract import typed_json
+from delivery.storage import Folder, Storage
 
 from ..errors import LedgerConflictError, LedgerError
 from . import delta_tables
 from .snapshot import Commit, CommitSummary, Snapshot
-from .storage import Folder, Storage
 from .tables import TABLES, TableName
 
 _COMMITS: Final = "commits"
@@ -61,7 +61,7 @@ class Ledger:
 
     @classmethod
     def in_folder(cls, root: Path, *, first_version: int = 1) -> Self:
-        return cls(Folder(root), first_version=first_version)
+        return cls(Folder(root.absolute()), first_version=first_version)
 
     def head(self) -> Snapshot:
         commits = self._commits()
@@ -178,8 +178,7 @@ def _to_row(commit: Commit, now: datetime) -> pa.Table:
 
 def _read_commits(storage: Storage, table: DeltaTable) -> list[Commit]:
     """Return all commits, the latest last."""
-    files = delta_tables.data_files(table)
-    paths = storage.fetch(_COMMITS, [file.path for file in files])
+    paths = delta_tables.fetch(storage, _COMMITS, delta_tables.data_files(table))
     rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
     return [
         Commit(

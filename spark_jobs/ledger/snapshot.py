@@ -8,9 +8,11 @@ from pathlib import Path
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from delivery.storage import Storage
+
 from ..errors import LedgerError
+from . import delta_tables
 from .delta_tables import RETENTION, DataFile, data_files, missing_columns
-from .storage import Storage
 from .tables import TableName
 
 
@@ -66,7 +68,7 @@ class Snapshot:
             pinned = DeltaTable(
                 self._storage.uri(table),
                 version=self.commit.tables[table],
-                storage_options=self._storage.storage_options,
+                storage_options=delta_tables.storage_options(self._storage),
             )
         except DeltaError as error:
             raise self._missing(f"version {self.commit.tables[table]} of table {table}") from error
@@ -80,7 +82,7 @@ class Snapshot:
             LedgerError: a file has been deleted.
         """
         try:
-            return self._storage.fetch(table, [file.path for file in files])
+            return delta_tables.fetch(self._storage, table, files)
         except FileNotFoundError as error:
             raise self._missing(str(error)) from error
 

@@ -16,7 +16,7 @@ versions that a row of ``commits`` pins. The next run undoes what a run that die
 write has left (Delta's RESTORE). Of two runs that write at once one fails with
 LedgerConflictError: every write must be the next version of its table.
 
-:mod:`.storage` is where the tables are, :mod:`.delta_tables` reads and writes one of them,
+:mod:`.delta_tables` reads and writes one table in a :class:`delivery.storage.Storage`,
 :mod:`.snapshot` is one version of the ledger, and :mod:`.ledger` reads and adds versions.
 """
 

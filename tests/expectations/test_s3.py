@@ -162,8 +162,12 @@ def test_a_crash_is_one_line_with_its_traceback_as_a_field(
 
 def test_a_bucket_with_a_prefix_keeps_everything_below_it(s3: "S3Client", tmp_path: Any) -> None:
     (tmp_path / "x.json").write_text("{}")
-    below = open_storage(f"s3://{BUCKET}/some/where")
+    below = open_storage(f"s3://{BUCKET}/some/where", tmp_path / "fetched")
     below.put(tmp_path / "x.json", "runs/r/verdict.json")
     assert below.get("runs/r/verdict.json") == b"{}"
     assert below.get("runs/r/other.json") is None
+    [fetched] = below.fetch(["runs/r/verdict.json"])
+    assert fetched.read_text() == "{}"
+    with pytest.raises(FileNotFoundError, match=f"s3://{BUCKET}/some/where/runs/r/other.json"):
+        below.fetch(["runs/r/other.json"])
     assert keys(s3, "") == {"some/where/runs/r/verdict.json"}

@@ -15,12 +15,12 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 import spark_jobs.ledger.delta_tables
+from delivery.storage import Bucket
 from spark_jobs.errors import LedgerConflictError, LedgerError
 from spark_jobs.ledger.duckdb_tables import load
 from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.merge import merge
 from spark_jobs.ledger.snapshot import CommitSummary, Snapshot
-from spark_jobs.ledger.storage import Bucket
 from spark_jobs.ledger.tables import SCHEMAS, TABLES
 from tests import oracle
 
