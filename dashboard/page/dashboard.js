@@ -325,5 +325,5 @@ async function start() {
 }
 
 start().catch((error) => {
-  $("freshness").replaceChildren(el("strong", { className: "bad" }, "The figures can't be shown: "), `${error.message}. A browser of 2023 or later is needed; the tables OrderKPIs and CategoryKPIs hold the same values.`);
+  $("freshness").replaceChildren(el("strong", { className: "bad" }, "The figures can't be shown: "), `${error.message}. A browser of 2023 or later is needed; the tables OrderKPIs and CategoryKPIs have the same values.`);
 });

@@ -43,7 +43,8 @@ function total(name, series, among) {
 function over(column, series, among, days = among.length) {
   if (column.quotient) return quotient(column, series, among);
   const result = total(column.name, series, among);
-  return column.over === "mean" && result !== null ? result / days : result;
+  if (column.over !== "mean" || result === null) return result;
+  return days ? result / days : null;
 }
 
 /** The same, but null where the series has no orders: a category on dates without it. */

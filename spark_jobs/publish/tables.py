@@ -16,7 +16,15 @@ import pyarrow as pa
 import tenacity
 from botocore.exceptions import ClientError
 
-from contract.kpi_columns import CATEGORIES, COMPUTED_AT, LEDGER_VERSION, RUN_ID, STAMP
+from contract.kpi_columns import (
+    CATEGORIES,
+    CATEGORY_KPIS,
+    COMPUTED_AT,
+    LEDGER_VERSION,
+    ORDER_KPIS,
+    RUN_ID,
+    STAMP,
+)
 
 from ..errors import PublishError, SettingsError
 from .batch_get import MAX_KEYS, Item, chunks, get_items, serialised
@@ -168,12 +176,15 @@ def differences(
         names = sorted(_categories(there) | _categories(day.order_item))
         keys = [{"category": name, "order_date": day.order_date} for name in names]
         found = {
-            item["category"]: item
+            item["category"]: CATEGORY_KPIS.values(item)
             for item in get_items(dynamodb, [(tables.category_kpis, key) for key in keys])
         }
         wanted = {item["category"]: item for item in day.category_items}
         yield from _difference(
-            tables.order_kpis, {"order_date": day.order_date}, there, day.order_item
+            tables.order_kpis,
+            {"order_date": day.order_date},
+            there and {**there, **ORDER_KPIS.values(there)},
+            day.order_item,
         )
         for key in keys:
             name = key["category"]

@@ -277,3 +277,14 @@ def test_differences_name_each_item_that_would_change_and_write_nothing(dynamodb
         ),
     ]
     assert scan(dynamodb, "CategoryKPIs") == before
+
+
+def test_differences_show_the_amounts_of_the_tables_with_two_places(dynamodb):
+    published = days(1, "Books")
+    published[0].category_items[0]["daily_revenue"] = Decimal("60")
+    publish_version(published, dynamodb, 1)
+    wanted = days(2, "Books", revenue="70.00")
+    found = [one for one in tables.differences(wanted, dynamodb, TABLES) if "category" in one.key]
+    assert [(str(one.before["daily_revenue"]), one.after) for one in found] == [
+        ("60.00", {"daily_revenue": Decimal("70.00")})
+    ]
