@@ -1,4 +1,4 @@
-"""From the rows that count to both KPI tables, on whichever engine."""
+"""Both KPI tables from the rows that count, on any engine."""
 
 from datetime import date
 from pathlib import Path
@@ -33,17 +33,18 @@ class Staged(NamedTuple):
 def stage(connection: duckdb.DuckDBPyConnection, folder: Path) -> Staged:
     """Write the current orders, lines and products of a connection as Parquet into a folder.
 
-    An order's id becomes its number: no KPI shows it, and engines group and join BIGINTs in two
-    thirds of the time they take for text.
+    A number replaces each order's id. No KPI shows it, and engines group and join BIGINTs in two
+    thirds of the time that text takes.
     """
     staged = Staged(
         folder / "orders.parquet", folder / "lines.parquet", folder / "products.parquet"
     )
-    # The order of the rows was their line numbers; it has no meaning after this.
+    # Nothing after this step depends on the order of rows.
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(_NUMBERED)
     for query, path in zip((_ORDERS, _LINES, "FROM current_products"), staged, strict=True):
-        # Read once, from this disk, at once: neither compressing nor a dictionary pays.
+        # Read once, right away, from this disk: compression and dictionaries cost more than they
+        # save.
         connection.execute(
             f"COPY ({query}) TO '{path}'"
             " (FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1)"
@@ -85,17 +86,17 @@ def compute(
                 result.explain()
         category, daily = (result.toArrow() for result in results)
     for name, table in ((CATEGORY_KPIS.name, category), (ORDER_KPIS.name, daily)):
-        _insist_on_values(name, table)
+        _require_values(name, table)
     return Kpis(
         category.sort_by([("category", "ascending"), ("order_date", "ascending")]),
         daily.sort_by("order_date"),
     )
 
 
-def _insist_on_values(name: str, table: pa.Table) -> None:
+def _require_values(name: str, table: pa.Table) -> None:
     for column in table.column_names:
         if table[column].null_count:
             raise KpiOverflowError(
-                f"{name}.{column}: {table[column].null_count} value(s) larger than"
-                f" {table.schema.field(column).type} holds; look for absurd prices or quantities"
+                f"{name}.{column}: {table[column].null_count} value(s) larger than the"
+                f" maximum of {table.schema.field(column).type}; check prices and quantities"
             )

@@ -1,19 +1,19 @@
-"""What can go wrong in the transform.
+"""The errors of the transform, whose messages are for the user.
 
 TransformError
-├── EngineError      the engine cannot be had or did not start
+├── EngineError      the engine is not available or did not start
 ├── KpiOverflowError a KPI is larger than its column
-├── LedgerError      the ledger can't be read or written as asked
+├── LedgerError      the ledger can't be read or written
 │   └── LedgerConflictError   another run has written to it at the same time
 ├── RunError         a run's manifest, verdict or accepted rows can't be used
 ├── SettingsError    a setting is missing
 └── PublishError     DynamoDB does not hold what was written
-    └── SupersededError   a newer ledger version is published, or about to be
+    └── SupersededError   a newer ledger version is published, or will be
 """
 
 
 class TransformError(Exception):
-    """Base of the errors whose message is for the user."""
+    """Base of the errors of the transform."""
 
 
 class RunError(TransformError):
@@ -25,7 +25,7 @@ class SettingsError(TransformError):
 
 
 class LedgerError(TransformError):
-    """The ledger can't be read or written as asked."""
+    """The ledger can't be read or written."""
 
 
 class LedgerConflictError(LedgerError):
@@ -37,11 +37,11 @@ class PublishError(TransformError):
 
 
 class SupersededError(PublishError):
-    """A newer ledger version is published, or about to be: nothing is left to do."""
+    """A newer ledger version is published, or will be: this run has nothing left to do."""
 
 
 class EngineError(TransformError):
-    """The engine cannot be had or did not start."""
+    """The engine is not available or did not start."""
 
 
 class KpiOverflowError(TransformError):

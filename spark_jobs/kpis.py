@@ -1,8 +1,8 @@
 """The KPIs: pure functions from DataFrames to DataFrames.
 
 They run unchanged on Spark, Spark Connect and Sail: only API that all three have, no UDF, no
-collect. Input is what :mod:`delivery.identity` calls current: one row per order and product,
-and only lines whose order and product are there.
+collect. Their input is the current rows of :mod:`delivery.identity`: one row per order and product,
+and only lines whose order and product are known.
 
 Every value is exact. A quotient is rounded half up to 2 places once: decimal division keeps
 at least 11 places here, which is finer than the distance of any quotient that is not itself

@@ -1,4 +1,4 @@
-"""KPI tables for people (on a terminal) and for programs (CSV and JSON lines)."""
+"""KPI tables as text for a terminal, and as CSV and JSON lines for programs."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ def write(table: pa.Table, stem: Path) -> None:
 
 
 def screen() -> Console:
-    """Return a console on stdout that never cuts a KPI off, however narrow the terminal is."""
+    """Return a console on stdout that is wide enough for every KPI, even if the terminal is not."""
     return Console(highlight=False, width=max(Console().width, 120))
 
 
@@ -49,7 +49,7 @@ def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
 def show_left_out(
     screen: Console, readings: Sequence[FileReading], left_out: Sequence[RejectedRow], output: Path
 ) -> None:
-    """Print how much was read, and a count per reason of what was not."""
+    """Print how many files and rows were read, and how many were left out for each reason."""
     rows = sum(reading.rows for reading in readings)
     screen.print(f"{len(readings)} files, {rows:,} rows read.")
     if left_out:
@@ -61,7 +61,7 @@ def show_left_out(
 
 
 def show_differences(screen: Console, found: Sequence["Difference"]) -> None:
-    """Print what publishing would change: one line per item, all of them."""
+    """Print one line for each item that publishing would change."""
     for difference in found:
         key = " ".join(difference.key.values())
         if difference.before is None or difference.after is None:

@@ -10,7 +10,7 @@ tables and what was left out, and writes to the output folder
     order_kpis.csv, order_kpis.jsonl         one row per order_date
     rejected.csv                             file, line, reasons and raw text of what was left out
 
-In the pipeline's container it takes a run that has been validated and writes to DynamoDB:
+In the pipeline's container it reads a run that has been validated and writes to DynamoDB:
 
     python -m spark_jobs.transform --manifest s3://BUCKET/runs/RUN/manifest.json
 
@@ -19,11 +19,10 @@ ENGINE. With --dry-run it prints, item by item, what that would change, and writ
 
     python -m spark_jobs.transform --ledger s3://BUCKET/ledger/main --as-of 41 --output out
 
-computes the KPIs from the ledger (a folder or in S3), of now or of an earlier version.
+computes the KPIs from the latest or an earlier version of the ledger (a folder or in S3).
 
-Exit codes: 0 done (rejected.csv tells what was left out), 1 failed, 2 nothing to work on: wrong
-options, a missing setting, no such folder, or no readable file of orders, order items or
-products.
+Exit codes: 0 done (rejected.csv lists what was left out), 1 failed, 2 no input: wrong options, a
+missing setting, no such folder, or no readable file of orders, order items or products.
 """
 
 import argparse
@@ -61,7 +60,7 @@ EXIT_NOTHING_TO_DO: Final = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    # What --dry-run shows is for a person.
+    # --dry-run is for a person, who reads text.
     manifest = None if options.dry_run else options.manifest
     with container_log(errors_as="error", manifest=manifest):
         return _run(options)
@@ -83,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         return _failed(error, EXIT_NOTHING_TO_DO)
     except (TransformError, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
         return _failed(error, EXIT_FAILED)
-    except Exception as error:  # a container's last line must name the cause, whatever it is
+    except Exception as error:  # the last line of a container names the cause of every failure
         if options.manifest is None or options.dry_run:
             raise
         return _failed(f"{type(error).__name__}: {error}", EXIT_FAILED, crash=error)
@@ -103,7 +102,7 @@ def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scra
         for reading in readings:
             if reading.status == "rejected":
                 log.warning("%s: %s: %s", reading.file.name, reading.reason, reading.detail)
-        _insist_on_every_dataset(options.input, readings)
+        _require_every_dataset(options.input, readings)
         category, daily = compute(
             session(),
             staged,
@@ -176,9 +175,9 @@ def read_and_stage(
 ) -> tuple[list[FileReading], list[RejectedRow], Staged]:
     """Read CSV files and write the rows that count to ``scratch``.
 
-    Returns what became of each file, what was left out, and the staged Parquet files.
+    Returns the outcome of each file, what was left out, and the staged Parquet files.
     """
-    # In memory until four fifths of it are full, then in scratch.
+    # Uses scratch when four fifths of the memory are full.
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         readings = reader.read(files, connection)
         identity.resolve(connection)
@@ -186,11 +185,11 @@ def read_and_stage(
         return readings, left_out, stage(connection, scratch)
 
 
-def _insist_on_every_dataset(folder: Path, readings: Sequence[FileReading]) -> None:
+def _require_every_dataset(folder: Path, readings: Sequence[FileReading]) -> None:
     for name in DATASETS:
         if not any(r.file.dataset == name and r.status == "read" for r in readings):
             raise DeliveryError(
-                f"{folder}: no readable {name}*.csv in it; KPIs need orders, order_items, products"
+                f"{folder}: no readable {name}*.csv; KPIs need orders, order_items and products"
             )
 
 
@@ -204,8 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", type=Path, metavar="DIR", help="folder of CSV files")
-    source.add_argument("--manifest", metavar="URI", help="manifest of a validated run in S3")
-    source.add_argument("--ledger", metavar="DIR|URI", help="compute from what the ledger holds")
+    source.add_argument("--manifest", metavar="URI", help="manifest of a validated run, s3://…")
+    source.add_argument("--ledger", metavar="DIR|URI", help="ledger to compute from")
     parser.add_argument(
         "--output", type=Path, default=Path("out"), metavar="DIR", help="folder to write to (out)"
     )
@@ -221,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--to", dest="end", type=_date, metavar="DATE", help="last order date")
     parser.add_argument(
-        "--as-of", type=int, metavar="VERSION", help="with --ledger: an earlier version of it"
+        "--as-of", type=int, metavar="VERSION", help="with --ledger: compute this version"
     )
     parser.add_argument(
         "--dry-run",
@@ -238,7 +237,7 @@ def _date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2025-03-01") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as 2025-03-01") from error
 
 
 if __name__ == "__main__":

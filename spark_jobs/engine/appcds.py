@@ -1,9 +1,9 @@
-"""Make the class archive (AppCDS) that halves the start of a local Spark.
+"""Write the class archive (AppCDS) that halves the start time of a local Spark.
 
     python -m spark_jobs.engine.appcds samples/incoming
 
-runs the transform once on a delivery and lets the JVM write down the classes it loaded. The
-archive fits one Java and one Spark; where it is already there, nothing happens.
+runs the transform once on a delivery, and the JVM writes the classes that it loaded to the archive.
+The archive is for one Java and one Spark. If it exists, nothing is done.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Start Spark's JVM quickly: straight from java, with a class archive where one fits.
+"""Start Spark's JVM quickly: directly with java, and with a class archive if there is one.
 
-``spark-submit`` starts a first JVM only to print the command line of the second. Here the
-second is started at once, with the options that were measured to help (FACTS, docs/decisions):
-a class-data archive (AppCDS) and the serial collector always, the C1 compiler alone only for
-small inputs, where compiling well costs more than it gives back.
+``spark-submit`` starts a first JVM only to print the command line of the second. This module starts
+the second at once, with the options that were measured to help (docs/decisions): a class-data
+archive (AppCDS) and the serial collector always, the C1 compiler alone only for small inputs, where
+optimised code takes longer to compile than it saves.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from ..errors import EngineError
 JAVA_NEEDED: Final = 17
 _SPARK_HOME: Final = Path(pyspark.__file__).parent
 _START_SECONDS: Final = 60
-# Spark on Java 17 needs these packages opened; the list is that of Spark's own launcher
+# Spark on Java 17 needs these packages opened; the list is from Spark's launcher
 # (org.apache.spark.launcher.JavaModuleOptions).
 _OPENED: Final = (
     "java.lang",
@@ -55,10 +55,10 @@ def find_java() -> Path | None:
 
 
 def archive_path(java: Path) -> Path:
-    """Where the class archive for exactly this Java and this Spark lies, if it was made.
+    """Return the path of the class archive for exactly this Java and this Spark.
 
-    The JVM ignores an archive made with another Java or other jars; the name keeps a stale one
-    from being mapped, checked and thrown away at every start.
+    The JVM ignores an archive of another Java or other jars, but only after mapping and checking
+    it at every start. So the name depends on both.
     """
     jars = sorted(f"{jar.name}:{jar.stat().st_size}" for jar in (_SPARK_HOME / "jars").iterdir())
     built_for = "\n".join([_version(java), pyspark.__version__, _class_path(), *jars])
@@ -74,20 +74,20 @@ def launch(
     archive: Path | None = None,
     run_id: str | None = None,
 ) -> None:
-    """Start the JVM and leave its address where pyspark looks for a running one.
+    """Start the JVM and put its address where pyspark looks for a running one.
 
-    With ``archive`` the classes loaded until the JVM's end are written there; with ``run_id`` it
-    logs JSON lines that have it.
+    With ``archive`` the JVM writes there, when it ends, the classes that it has loaded. With
+    ``run_id`` it logs JSON lines that have it.
 
     Raises:
-        EngineError: the JVM ended or gave no sign within 60 s.
+        EngineError: the JVM ended, or did not write its address within 60 s.
     """
     with tempfile.TemporaryDirectory(prefix="spark-") as folder:
         address = Path(folder, "address")
         command = _command(java, small=small, memory=memory, archive=archive, run_id=run_id)
-        process = subprocess.Popen(  # noqa: S603  # our own command line
+        process = subprocess.Popen(  # noqa: S603  # no part of it comes from a user
             command,
-            # The gateway ends when this pipe breaks, so it never outlives the driver.
+            # The gateway ends when this pipe breaks, so it never runs longer than the driver.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(address)},
@@ -99,11 +99,11 @@ def launch(
                 process.communicate()
                 raise EngineError(
                     f"{java}: Spark's JVM did not start (exit code {process.returncode}); "
-                    "its message stands above; --engine sail runs without Java"
+                    "its message is above; --engine sail runs without Java"
                 )
             time.sleep(0.01)
         with address.open("rb") as written:
-            # What pyspark's own launcher reads there: a port, the secret's length, the secret.
+            # As pyspark's launcher reads it: a port, the secret's length, the secret.
             port, length = struct.unpack("!ii", written.read(8))
             os.environ["PYSPARK_GATEWAY_PORT"] = str(port)
             os.environ["PYSPARK_GATEWAY_SECRET"] = written.read(length).decode()
@@ -127,7 +127,7 @@ _PROCESSES: list[subprocess.Popen[bytes]] = []
 def _command(
     java: Path, *, small: bool, memory: str, archive: Path | None, run_id: str | None
 ) -> list[str]:
-    # JSON costs no start-up time: 5.0 s of CPU against 5.1, medians of five paired starts.
+    # JSON adds nothing to the start: 5.0 s of CPU against 5.1, medians of five paired starts.
     log_lines = "log4j2.properties" if run_id is None else "log4j2-run.properties"
     options = [
         f"-Xmx{memory}",
@@ -160,15 +160,15 @@ def _command(
 
 
 def _class_path() -> str:
-    # Spelled out and sorted: the archive is used only with the identical class path.
+    # Sorted and without wildcard: the archive is used only with the identical class path.
     return os.pathsep.join(str(jar) for jar in sorted((_SPARK_HOME / "jars").glob("*.jar")))
 
 
-@cache  # a start asks three times, and each answer takes a JVM of its own
+@cache  # a start needs it three times, and each call starts a JVM
 def _version(java: Path) -> str:
     try:
-        asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
-    # Options from the environment are announced among the version's lines, and are not part of it.
-    return "\n".join(line for line in asked.stderr.splitlines() if "Picked up" not in line)
+    # Java also prints the options from the environment, which are not part of the version.
+    return "\n".join(line for line in done.stderr.splitlines() if "Picked up" not in line)

@@ -30,30 +30,30 @@ from . import jvm
 EngineName = Literal["auto", "spark", "sail"]
 ENGINES: Final[tuple[EngineName, ...]] = ("auto", "spark", "sail")
 
-# Up to here the C1 compiler alone is quicker (0.43 x the wall time of 5,000 orders); at a
-# million orders it costs 1.34 x.
+# Up to this size the C1 compiler alone is faster (0.43 x the wall time of 5,000 orders); at a
+# million orders it takes 1.34 x the time.
 SMALL_INPUT_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine that will run, and the line that says why if it is not the one asked for."""
+    """The engine that will run; ``note`` says why if it is not the requested one."""
 
     engine: Literal["spark", "sail"]
     note: str | None = None
 
 
-def choose(asked: EngineName) -> Choice:
-    """Settle ``auto``.
+def choose(requested: EngineName) -> Choice:
+    """Decide which engine ``auto`` is.
 
     Raises:
-        EngineError: ``spark`` was asked for and can't start.
+        EngineError: ``spark`` was requested and can't start.
     """
-    if asked == "sail":
+    if requested == "sail":
         return Choice("sail")
     if _is_submitted() or os.environ.get("SPARK_REMOTE") or jvm.find_java() is not None:
         return Choice("spark")
-    if asked == "auto":
+    if requested == "auto":
         return Choice("sail", f"no Java {jvm.JAVA_NEEDED} or newer found: running on sail instead")
     raise EngineError(
         f"engine spark: no Java {jvm.JAVA_NEEDED} or newer in JAVA_HOME or on the PATH; "
@@ -65,15 +65,14 @@ def choose(asked: EngineName) -> Choice:
 def starting(
     engine: Literal["spark", "sail"], *, input_bytes: int, run_id: str | None = None
 ) -> Iterator[Callable[[], SparkSession]]:
-    """Open a session in the background; the call that is yielded waits for it.
+    """Open a session in the background; yield a function that waits for it and returns it.
 
     With ``run_id`` the JVM logs JSON lines that have it, as the rest of the container does.
 
-    Importing pyspark and starting its engine take longer than reading a small delivery, and
-    both leave a core idle.
+    Starting an engine takes longer than reading a small delivery, and leaves a core idle.
 
     Raises:
-        EngineError: by the call, when the engine did not start.
+        EngineError: from the function, when the engine did not start.
     """
     with ExitStack() as stack, ThreadPoolExecutor(1, "engine") as thread:
         opening = thread.submit(
@@ -89,16 +88,16 @@ def starting(
 def session(
     engine: Literal["spark", "sail"], *, input_bytes: int, run_id: str | None = None
 ) -> Iterator[SparkSession]:
-    """Open a session suited to this many bytes of CSV, and close it after.
+    """Open a session with settings for this many bytes of CSV, and close it afterwards.
 
     Raises:
-        EngineError: the engine did not start, or gave up in the middle of the work.
+        EngineError: the engine did not start, or failed during the work.
     """
     if engine == "sail":
         with _sail() as spark:
             yield spark
     elif remote := os.environ.get("SPARK_REMOTE"):
-        _insist_on_a_listener(remote)
+        _require_listener(remote)
         with _connected(remote) as spark:
             yield spark
     else:
@@ -129,7 +128,7 @@ def jvm_session(
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
-        with _failures_told("Spark"):
+        with _spark_errors("Spark"):
             spark = builder.getOrCreate()
             try:
                 yield spark
@@ -145,20 +144,20 @@ _EVERYWHERE: Final = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabl
 
 
 def _local_settings(*, small: bool) -> dict[str, str]:
-    """Return what suits one machine; a cluster's own settings come with spark-submit."""
+    """Return settings for one machine; those of a cluster come with spark-submit."""
     settings = {
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # Adaptive execution plans each stage anew: 0.94 x the time without it here.
+        # Adaptive execution plans each stage again: without it, 0.94 x the time.
         "spark.sql.adaptive.enabled": "false",
-        # One partition a core, and joins by hash: 0.75 x the time of twice as many that sort.
+        # One partition a core with hash joins: 0.75 x the time of two a core with sort joins.
         "spark.sql.shuffle.partitions": "1" if small else str(os.cpu_count() or 1),
         "spark.sql.join.preferSortMergeJoin": "false",
     }
     if small:
-        # One partition and no generated code only pay together, and only at this size.
+        # One partition and no generated code are faster only together, and only at this size.
         settings |= {
             "spark.default.parallelism": "1",
             "spark.sql.codegen.wholeStage": "false",
@@ -168,7 +167,7 @@ def _local_settings(*, small: bool) -> dict[str, str]:
 
 
 def _forget_gateway() -> None:
-    """Let a later session of this process start a JVM of its own."""
+    """Make a later session of this process start a new JVM."""
     gateway = SparkContext._gateway
     if gateway is not None:
         gateway.shutdown()
@@ -178,7 +177,7 @@ def _forget_gateway() -> None:
 
 @contextmanager
 def _sail() -> Iterator[SparkSession]:
-    # Sail's own start-up lines would stand between the tables; RUST_LOG still overrules this.
+    # Sail's start-up lines would be printed between the tables. A RUST_LOG that is set is kept.
     os.environ.setdefault("RUST_LOG", "error")
     from pysail.spark import SparkConnectServer
 
@@ -194,7 +193,7 @@ def _sail() -> Iterator[SparkSession]:
 
 @contextmanager
 def _connected(remote: str) -> Iterator[SparkSession]:
-    with _failures_told("Spark Connect"):
+    with _spark_errors("Spark Connect"):
         spark = SparkSession.builder.remote(remote).create()
         try:
             for name, value in _EVERYWHERE.items():
@@ -204,10 +203,10 @@ def _connected(remote: str) -> Iterator[SparkSession]:
             spark.stop()
 
 
-def _insist_on_a_listener(remote: str) -> None:
-    """Ask first: pyspark's client tries an address where nobody listens for ten minutes."""
+def _require_listener(remote: str) -> None:
+    """Raise EngineError at once: pyspark's client tries an address without a server for 10 min."""
     address = urlsplit(remote)
-    # What follows the port may hold a token, so only host and port are told.
+    # What follows the port may hold a token, so the message has only host and port.
     host, port = address.hostname or "", address.port or _CONNECT_PORT
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
@@ -223,12 +222,12 @@ _CONNECT_SECONDS: Final = 10
 
 
 @contextmanager
-def _failures_told(engine: str) -> Iterator[None]:
-    """Turn what Spark itself raises into one line that says which engine it was."""
+def _spark_errors(engine: str) -> Iterator[None]:
+    """Turn an exception of Spark into an EngineError of one line that names the engine."""
     try:
         yield
     except (PySparkException, Py4JError) as error:
         lines = [line.strip(" :") for line in str(error).splitlines() if line.strip()]
         # py4j's first line only names its own proxy object.
-        told = lines[1] if isinstance(error, Py4JError) and len(lines) > 1 else lines[0]
-        raise EngineError(f"{engine} gave up: {told}; look into the driver's log") from error
+        cause = lines[1] if isinstance(error, Py4JError) and len(lines) > 1 else lines[0]
+        raise EngineError(f"{engine} failed: {cause}; read the driver's log") from error

@@ -1,7 +1,7 @@
-"""Files of the driver, where the executors of a cluster can read them.
+"""Copies of the driver's files that the executors of a cluster can read.
 
-SPARK_STAGING names the place: a folder that all machines share, or ``s3://BUCKET/PREFIX``. Where
-it is not set, the engine is on this machine and reads the driver's own files.
+SPARK_STAGING is a folder that all machines share, or ``s3://BUCKET/PREFIX``. Where it is not set,
+the engine is on this machine and reads the files themselves.
 """
 
 import os
@@ -14,17 +14,17 @@ from pathlib import Path
 
 @contextmanager
 def in_reach(files: Sequence[Path]) -> Iterator[list[str]]:
-    """Yield an address of each file that every executor can read; copies are removed after."""
-    place = os.environ.get("SPARK_STAGING", "").rstrip("/")
-    # Two runs that overlap (a zombie and its successor) must not read one another's files.
+    """Yield an address of each file that every executor can read, and delete copies afterwards."""
+    staging = os.environ.get("SPARK_STAGING", "").rstrip("/")
+    # Two runs at the same time (one that was thought dead) must not read each other's files.
     name = uuid.uuid4().hex
-    if not place:
+    if not staging:
         yield [str(file) for file in files]
-    elif "://" in place:
-        with _in_s3(files, f"{place}/{name}") as addresses:
+    elif "://" in staging:
+        with _in_s3(files, f"{staging}/{name}") as addresses:
             yield addresses
     else:
-        folder = Path(place, name)
+        folder = Path(staging, name)
         folder.mkdir(parents=True)
         try:
             yield [str(shutil.copy(file, folder)) for file in files]

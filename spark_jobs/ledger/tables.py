@@ -8,7 +8,7 @@
 
 Rows are only ever added, so that what counts can be decided from all of them, in whichever order
 they came (:mod:`.merge`). All rows of an order are in one partition: a date is read from that
-partition and nothing else, whatever else the ledger holds. A commit rewrites the partitions that
+partition alone, however large the ledger is. A commit rewrites the partitions that
 it changes, so that each stays one file.
 
 A commit writes four tables, then ``commits``. Only that last write makes it true: readers read the
