@@ -1,7 +1,7 @@
 """The pipeline on a laptop.
 
-python -m localcloud demo    send a delivery through it and show the KPIs
-python -m localcloud serve   keep it running for one's own boto3 or AWS CLI
+python -m localcloud demo    process a delivery and show the KPIs
+python -m localcloud serve   keep the embedded AWS running for boto3 or the AWS CLI
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         containers = None
         if options.runtime == "containers":
             containers = Containers.find()
-            containers.insist_on(demo.plan(options.engine, options.time_scale).images.values())
+            containers.require(demo.plan(options.engine, options.time_scale).images.values())
         if options.command == "serve":
             return _serve(options, containers)
         return demo.run(
@@ -71,12 +71,12 @@ def _serve(options: argparse.Namespace, containers: Containers | None) -> int:
                 port=options.api_port,
             )
         )
-        _invite(cloud, stack, api, running.enter_context(cloud.announced()))
+        _print_instructions(cloud, stack, api, running.enter_context(cloud.announced()))
         cloud.wait()
     return 0
 
 
-def _invite(cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path) -> None:
+def _print_instructions(cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path) -> None:
     for name, value in cloud.environment.items():
         print(f"export {name}={value}")
     print(
@@ -91,7 +91,7 @@ aws sqs receive-message --queue-url {stack.messages_url}
 # In any shell: shopkpi status --local
 # The REST API: curl '{api.url}/kpis/daily?from=2025-03-01&to=2025-03-31'
 # Logs: aws logs tail /aws/lambda/ecommerce-kpi-dev-CheckFileThreshold, or {cloud.home}/server.log
-# and api.log. Ctrl-C ends it.""",
+# and api.log. Ctrl-C stops it.""",
         flush=True,
     )
 
@@ -109,24 +109,24 @@ def _parser() -> argparse.ArgumentParser:
         "--runtime",
         choices=("processes", "containers"),
         default="processes",
-        help="what a task is: a process of this environment, or its image (make images)",
+        help="run tasks as processes, or as containers of their images (make images)",
     )
     shared.add_argument(
         "--time-scale",
         type=float,
         default=demo.TIME_SCALE,
-        help="what waits are multiplied by; 1 is AWS's own time (default: 1/60)",
+        help="factor of all waits; 1 is the time of AWS (default: 1/60)",
     )
     shared.add_argument(
         "--home",
         type=Path,
         default=demo.HOME,
-        help="folder for logs and Data Docs, made anew at each start (default: .localcloud)",
+        help="folder for logs and Data Docs, emptied at each start (default: .localcloud)",
     )
-    show = commands.add_parser("demo", parents=[shared], help="one delivery, shown live")
+    show = commands.add_parser("demo", parents=[shared], help="process one delivery")
     show.add_argument("--delivery", type=Path, default=PROJECT_ROOT / "samples/incoming")
     show.add_argument("--fail", action="store_true", help="add an orders file without its header")
-    serve = commands.add_parser("serve", parents=[shared], help="keep it running")
+    serve = commands.add_parser("serve", parents=[shared], help="keep the embedded AWS running")
     serve.add_argument("--port", type=int, default=4566)
     serve.add_argument(
         "--api-port", type=int, default=8000, help="for the REST API (default: 8000)"

@@ -1,12 +1,11 @@
-"""Least privilege, enforced: who calls, what that call asks for, and whether its role allows it.
+"""Least privilege, enforced: every call to the embedded AWS is checked against the caller's role.
 
-Every function, container and state machine here calls the embedded AWS with credentials of
-its own role, the one that infra/template.yaml gives it. A request with such credentials is
-first read as what IAM asks: an action on a resource, under conditions. What no statement of
-the role allows gets AWS's own answer, AccessDenied; a request without a role (a person at the
-command line) may do everything.
+Every function, container and state machine calls the embedded AWS with credentials of the role that
+infra/template.yaml gives it. iam_requests.py turns each of these requests into permission checks:
+an action on a resource, under conditions. If no statement of the role allows one, the response is
+AWS's AccessDenied. A request without a role (a person at the command line) is not checked.
 
-``home``/access.jsonl has each different question and its answer, once.
+``home``/access.jsonl has each different check and its result, once.
 """
 
 import json
@@ -29,14 +28,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.stepfunctions.parser.asl.utils import boto_client
 from moto.sts.models import sts_backends
 
-from .asks import ACCOUNT, PARTITION, access_key, asked_by, body_of, service_of
 from .calls import Calls
-from .iam import Ask, allows
+from .iam import PermissionCheck, allows
+from .iam_requests import ACCOUNT, PARTITION, access_key, body_of, permission_checks, service_of
 
 log = logging.getLogger(__name__)
 
 _DENIED: Final = "AccessDeniedException"
-# The machine's own Retry decides about another attempt; a task may take its time.
+# The state machine has its own Retry. A task may run for hours.
 _ONE_ATTEMPT: Final = Config(
     parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=86400
 )
@@ -44,11 +43,11 @@ _ONE_ATTEMPT: Final = Config(
 
 @dataclass(slots=True)
 class _Gate:
-    """``sessions`` has the credentials of each role that was taken here."""
+    """``sessions`` has the credentials of each role, ``checked`` the checks in the file."""
 
     file: Path
     sessions: dict[str, dict[str, str]] = field(default_factory=dict)
-    asked: set[tuple[str, Ask, bool]] = field(default_factory=set)
+    checked: set[tuple[str, PermissionCheck, bool]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -56,11 +55,11 @@ _gate = _Gate(Path())
 
 
 class AccessDeniedError(PermissionError):
-    """A role does not allow what was asked for."""
+    """A role does not have a permission that a request needs."""
 
 
 def install(home: Path) -> None:
-    """Put the gate before moto."""
+    """Check every request before moto gets it."""
     _gate.file = home / "access.jsonl"
     answer = DomainDispatcherApplication.__call__
 
@@ -72,22 +71,22 @@ def install(home: Path) -> None:
         if role is None:
             return answer(self, environ, start_response)
         try:
-            for ask in asked_by(environ):
-                insist(role, ask)
+            for check in permission_checks(environ):
+                require(role, check)
         except AccessDeniedError as error:
             return _refuse(environ, start_response, str(error))
         reads = environ["REQUEST_METHOD"] in {"GET", "HEAD"} or "HTTP_X_AMZ_COPY_SOURCE" in environ
         if service_of(environ) != "s3" or not reads:
             return answer(self, environ, start_response)
-        return _hide_what_may_not_be_listed(self, answer, role, environ, start_response)
+        return _hide_unlisted_keys(self, answer, role, environ, start_response)
 
     DomainDispatcherApplication.__call__ = guarded  # type: ignore[method-assign]
-    boto3.DEFAULT_SESSION = _SessionOfTheCaller()
-    _call_as_the_machine()
+    boto3.DEFAULT_SESSION = _CallerSession()
+    _call_with_machine_role()
 
 
-class _SessionOfTheCaller(boto3.Session):
-    """Functions share this process: each gets clients of its own role from ``boto3.client``."""
+class _CallerSession(boto3.Session):
+    """Gives each function clients with its role: all functions share this process."""
 
     def client(self, *args: Any, **kwargs: Any) -> Any:
         role = _caller.get()
@@ -101,7 +100,7 @@ _caller: ContextVar[str | None] = ContextVar("caller", default=None)
 
 @contextmanager
 def calling_as(role_arn: str) -> Iterator[None]:
-    """Make the clients that are created meanwhile those of a role."""
+    """Let clients that are created inside the context have the credentials of a role."""
     token = _caller.set(role_arn)
     try:
         yield
@@ -109,19 +108,19 @@ def calling_as(role_arn: str) -> Iterator[None]:
         _caller.reset(token)
 
 
-def _call_as_the_machine() -> None:
-    """moto's Step Functions calls everything with one made-up key."""
-    anyone = boto_client.boto_client_for
+def _call_with_machine_role() -> None:
+    """Let Step Functions call with the machine's role; moto uses one invented key for all calls."""
+    original = boto_client.boto_client_for
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         if state_credentials is None:
-            return anyone(region, service)
+            return original(region, service)
         keys: Any = _as_arguments(credentials(state_credentials.role_arn))
         session: Any = boto3.Session(region_name=region, **keys)
         return session.client(service, config=_ONE_ATTEMPT)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "boto_client_for", None) is anyone:
+        if getattr(module, "boto_client_for", None) is original:
             module.boto_client_for = boto_client_for  # type: ignore[attr-defined]
 
 
@@ -131,14 +130,14 @@ def _as_arguments(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def credentials(role_arn: str) -> dict[str, str]:
-    """Return the role's credentials as environment variables; none for a role that is not there."""
+    """Return the role's credentials as environment variables; none when there is no such role."""
     if role_arn not in _gate.sessions:
         if _role(role_arn) is None:
             return {}
-        # Not the default session, which is asking.
+        # Not the default session: its clients get their credentials here.
         sts: Any = boto3.Session().client("sts")
-        taken = sts.assume_role(RoleArn=role_arn, RoleSessionName="component")
-        found = taken["Credentials"]
+        response = sts.assume_role(RoleArn=role_arn, RoleSessionName="component")
+        found = response["Credentials"]
         _gate.sessions[role_arn] = {
             "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
@@ -148,22 +147,22 @@ def credentials(role_arn: str) -> dict[str, str]:
 
 
 def _role_of(key: str) -> str | None:
-    """Return the role that an access key was handed out for, by whoever took it."""
-    for taken in sts_backends[ACCOUNT][PARTITION].assumed_roles:
-        if taken.access_key_id == key:
-            return taken.role_arn
+    """Return the role that an access key was issued for."""
+    for session in sts_backends[ACCOUNT][PARTITION].assumed_roles:
+        if session.access_key_id == key:
+            return session.role_arn
     return None
 
 
-def insist(role_arn: str, ask: Ask) -> None:
+def require(role_arn: str, check: PermissionCheck) -> None:
     """Raise AccessDeniedError unless the role allows it."""
-    allowed = allows(_statements(role_arn), ask)
-    _note(role_arn, ask, allowed=allowed)
+    allowed = allows(_statements(role_arn), check)
+    _record(role_arn, check, allowed=allowed)
     if not allowed:
         raise AccessDeniedError(
-            f"{role_arn.rsplit('/', 1)[-1]} is not authorized to perform {ask.action} on "
-            f"{ask.resource}"
-            + "".join(f" with {key}={value}" for key, value in ask.context)
+            f"{role_arn.rsplit('/', 1)[-1]} is not authorized to perform {check.action} on "
+            f"{check.resource}"
+            + "".join(f" with {key}={value}" for key, value in check.context)
             + ": add it to that role in infra/template.yaml"
         )
 
@@ -183,16 +182,16 @@ def _role(role_arn: str) -> Any:
     return next((role for role in roles if role.arn == role_arn), None)
 
 
-def _note(role_arn: str, ask: Ask, *, allowed: bool) -> None:
+def _record(role_arn: str, check: PermissionCheck, *, allowed: bool) -> None:
     with _gate.lock:
-        if (role_arn, ask, allowed) in _gate.asked:
+        if (role_arn, check, allowed) in _gate.checked:
             return
-        _gate.asked.add((role_arn, ask, allowed))
+        _gate.checked.add((role_arn, check, allowed))
         line = {
             "role": role_arn.rsplit("/", 1)[-1],
-            "action": ask.action,
-            "resource": ask.resource,
-            "context": dict(ask.context),
+            "action": check.action,
+            "resource": check.resource,
+            "context": dict(check.context),
             "allowed": allowed,
         }
         with _gate.file.open("a", encoding="utf-8") as file:
@@ -201,14 +200,14 @@ def _note(role_arn: str, ask: Ask, *, allowed: bool) -> None:
         log.error("access denied: %s", line)
 
 
-def _hide_what_may_not_be_listed(
+def _hide_unlisted_keys(
     server: Any,
     answer: Callable[..., Any],
     role: str,
     environ: dict[str, Any],
     start_response: Callable[..., Any],
 ) -> Any:
-    """S3 says that a key does not exist only to those who may list the bucket."""
+    """S3 answers 404 only to callers that may list the bucket, and 403 to others."""
     started: list[Any] = []
 
     body = list(answer(server, environ, lambda *arguments: started.append(arguments)))
@@ -216,7 +215,7 @@ def _hide_what_may_not_be_listed(
     bucket, _, key = unquote(environ["PATH_INFO"]).lstrip("/").partition("/")
     if status.startswith("404") and key:
         try:
-            insist(role, Ask.of("s3:ListBucket", f"arn:{PARTITION}:s3:::{bucket}"))
+            require(role, PermissionCheck.of("s3:ListBucket", f"arn:{PARTITION}:s3:::{bucket}"))
         except AccessDeniedError as error:
             return _refuse(environ, start_response, str(error))
     start_response(status, headers)
@@ -224,9 +223,9 @@ def _hide_what_may_not_be_listed(
 
 
 def _refuse(environ: dict[str, Any], start_response: Callable[..., Any], reason: str) -> Any:
-    """Answer as AWS does, in the language of the request, and with the id of it.
+    """Send AWS's response in the protocol of the request, with a request id.
 
-    Without one, Step Functions here could not catch the error.
+    Without the id, moto's Step Functions cannot catch the error.
     """
     body_of(environ)
     request_id = str(uuid.uuid4())

@@ -1,7 +1,7 @@
-"""The REST API on 127.0.0.1: Chalice's own local server, with the app that is deployed.
+"""The REST API on 127.0.0.1: Chalice's local server with the deployed app.
 
 ``python -m localcloud.api --app DIR --port N`` prints its address as one line of JSON and serves
-until its standard input is closed. It does not look at signatures: API Gateway does that.
+until its standard input is closed. It does not check signatures, which API Gateway does in AWS.
 """
 
 import argparse
@@ -68,13 +68,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # Chalice says on each request that it lets everybody in.
+    # Chalice warns on each request that it does not check signatures.
     warnings.filterwarnings("ignore", message="IAMAuthorizer is not a supported in local mode")
     server = _server(options.app, options.port)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://{HOST}:{server.server_address[1]}"
-    # The first request opens the connections to AWS, which two threads must not do at a time.
-    with urllib.request.urlopen(f"{url}/kpis/daily"):  # noqa: S310 - this very server
+    # The first request creates the AWS clients, which two threads must not do at the same time.
+    with urllib.request.urlopen(f"{url}/kpis/daily"):  # noqa: S310 - this server
         pass
     print(json.dumps({"url": url}), flush=True)
     sys.stdin.read()
@@ -86,15 +86,15 @@ def _server(app: Path, port: int) -> Any:
     from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer, create_local_server
 
     class Handler(ChaliceRequestHandler):
-        # Header and body go out in two pieces; with Nagle's algorithm the second one waits
-        # 40 ms for the client to acknowledge the first.
+        # Header and body are two packets. With Nagle's algorithm the second one waits 40 ms for
+        # the acknowledgement of the first.
         disable_nagle_algorithm = True
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
             log.info(format, *args)
 
     class Server(ThreadedHTTPServer):
-        # More readers than five may come at the same moment.
+        # The default queue has room for five connections.
         request_queue_size = socket.SOMAXCONN
 
     sys.path.insert(0, str(app.resolve()))

@@ -1,6 +1,6 @@
-"""Every call to the embedded AWS in its order: one line of JSON each in ``home``/calls.jsonl.
+"""Records every call to the embedded AWS as a line of JSON in ``home``/calls.jsonl, in order.
 
-tests/aws_rules reads them: what AWS would refuse and moto accepts.
+tests/aws_rules reads them, and finds calls that AWS refuses and moto accepts.
 """
 
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import parse_qsl, unquote
 
-from .asks import body_of, service_of
+from .iam_requests import body_of, service_of
 
-# Code of a function, in its request.
+# The code of a function, in the request that deploys it.
 _LEFT_OUT: Final = ("Code", "ZipFile")
 _lock = threading.Lock()
 
@@ -22,7 +22,7 @@ class Calls:
         self._file: TextIO = file.open("a", encoding="utf-8", buffering=1)
 
     def record(self, environ: Mapping[str, Any]) -> None:
-        """Write down a request as WSGI gives it, and leave its body to be read again."""
+        """Record a request as WSGI gives it; the next reader gets its body, too."""
         if not environ.get("HTTP_AUTHORIZATION"):
             return
         line = json.dumps(_described(environ))
@@ -41,7 +41,7 @@ def _described(environ: Mapping[str, Any]) -> dict[str, Any]:
         "body": {},
     }
     if service == "s3":
-        # An object is no request to look into; a list of what to delete is.
+        # Of the requests with a body, only a list of keys to delete is recorded.
         if method == "POST" and "delete" in call["query"]:
             call["body"] = {"keys": body_of(environ).count(b"<Key>")}
         return call

@@ -1,4 +1,4 @@
-"""A server of this package as a process of its own, which ends with whoever has started it."""
+"""Runs a server of this package as a child process, which ends with its parent."""
 
 import json
 import os
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-# Not that of ecs_processes, which loads moto: 8 of the 9 s that a server started in.
+# Not the constant of ecs_processes, which imports moto: 8 of the 9 s of a server's start.
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _SECONDS_TO_END = 10
 
 
 class StartError(RuntimeError):
-    """A server did not come up; the message names its log."""
+    """A server did not start; the message names its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
     """A server that runs until its standard input is closed.
 
-    ``ready`` is what it has printed as one line of JSON once it could be asked.
+    ``ready`` is the line of JSON that it prints when it accepts requests.
     """
 
     ready: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Child:
         ``environment`` is added to this process's own.
 
         Raises:
-            StartError: it has ended instead.
+            StartError: it ended instead.
         """
         with log_file.open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(  # noqa: S603 - this package's own servers
@@ -53,8 +53,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                # A server that Ctrl-C stops before its client would take the client's
-                # answers with it.
+                # Ctrl-C must not stop the server before its client has its responses.
                 start_new_session=True,
             )
         line = process.stdout.readline() if process.stdout is not None else ""
@@ -67,7 +66,7 @@ class Child:
         return cls(ready=json.loads(line), _process=process)
 
     def wait(self) -> None:
-        """Return when the server has ended by itself."""
+        """Return when the server has ended."""
         self._process.wait()
 
     def stop(self) -> None:

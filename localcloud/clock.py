@@ -1,7 +1,7 @@
-"""Time in the embedded AWS runs faster: every wait is multiplied by one setting.
+"""Faster time in the embedded AWS: every wait is multiplied by one setting.
 
 Waits are the Wait states, the intervals between retries and the schedules of rules.
-Time-outs are not scaled: they measure real work.
+Time-outs are not scaled, because work is not faster.
 """
 
 import time

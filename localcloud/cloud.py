@@ -1,4 +1,4 @@
-"""Starting and stopping the embedded AWS, from the process that uses it."""
+"""Starts and stops the embedded AWS from the process that uses it."""
 
 import shlex
 import socket
@@ -40,8 +40,8 @@ class LocalCloud:
     ) -> Self:
         """Start the server on ``port`` (0: any free one); its log is ``home``/server.log.
 
-        With ``containers`` its tasks are containers of their images, else processes. ``registry``
-        is host:port of the image registry that its ECR leads to.
+        With ``containers`` tasks are containers of their images, otherwise processes. ``registry``
+        is host:port of the image registry behind its ECR.
         """
         home.mkdir(parents=True, exist_ok=True)
         arguments = ["--home", str(home), "--region", region, "--time-scale", str(time_scale)]
@@ -62,7 +62,7 @@ class LocalCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What boto3, the AWS CLI and the project's programs need to find this AWS."""
+        """The variables with which boto3 and the AWS CLI call this AWS."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": self.region,
@@ -71,7 +71,7 @@ class LocalCloud:
         }
 
     def session(self) -> boto3.Session:
-        """Return a session whose clients are this AWS's, whatever the environment says."""
+        """Return a session whose clients call this AWS, independent of the environment."""
         return _Session(
             self.endpoint,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
@@ -81,7 +81,7 @@ class LocalCloud:
 
     @contextmanager
     def announced(self) -> Iterator[Path]:
-        """Leave ``home``/environment while this goes on: for ``source`` and ``shopkpi --local``."""
+        """Keep the file ``home``/environment during the context: for ``source`` and ``--local``."""
         path = self.home / "environment"
         path.write_text(
             "".join(
@@ -95,7 +95,7 @@ class LocalCloud:
             path.unlink(missing_ok=True)
 
     def wait(self) -> None:
-        """Return when the server has ended by itself."""
+        """Return when the server has ended."""
         self._server.wait()
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class LocalCloud:
 
 
 class _Session(boto3.Session):
-    """boto3 takes an endpoint per client, or for all of them from the environment only."""
+    """boto3 takes an endpoint for one client, or for all clients from the environment."""
 
     def __init__(self, endpoint: str, **options: Any) -> None:
         super().__init__(**options)

@@ -1,7 +1,7 @@
-"""A task as a container of its image, with docker or podman: what Fargate does with it.
+"""Runs a task as a container of its image, with docker or podman, like Fargate.
 
-User, volumes, memory, root file system and capabilities are those of its task definition. The
-network is the host's, because the embedded AWS listens on 127.0.0.1 only.
+User, volumes, memory, root file system and capabilities are those of the task definition. The
+container uses the host's network, because the embedded AWS listens on 127.0.0.1 only.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-# How a program in a container finds the embedded AWS.
+# The variables with which a container calls the embedded AWS.
 _AWS: Final = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
@@ -25,17 +25,17 @@ _FLAGS: Final = (
     "--rm",
     "--network=host",
     "--security-opt=no-new-privileges",
-    # podman asks for limits that a root without CAP_SYS_RESOURCE may not set.
+    # podman's default limits need CAP_SYS_RESOURCE.
     "--ulimit=nofile=4096:4096",
     "--ulimit=nproc=4096:4096",
 )
-# Else podman puts a writable /tmp into a read-only root, and a volume of its own wherever the
-# image declares one.
+# By default podman adds a writable /tmp to a read-only root, and mounts the volumes that the image
+# declares.
 _PODMAN_FLAGS: Final = ("--read-only-tmpfs=false", "--image-volume=ignore")
 
 
 class RuntimeMissingError(RuntimeError):
-    """Containers can't be run; the message says what is missing."""
+    """Containers cannot run; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,21 @@ class Containers:
 
     @classmethod
     def find(cls) -> Self:
-        """Return docker where its engine answers, else podman.
+        """Return docker if its engine answers, otherwise podman.
 
         Raises:
-            RuntimeMissingError: neither is here.
+            RuntimeMissingError: neither is installed.
         """
         for program, question in (("docker", "info"), ("podman", "version")):
             if shutil.which(program) and _succeeds(program, question):
                 return cls(program)
         raise RuntimeMissingError(
-            "containers: neither a Docker engine nor podman is here; install one, or leave"
+            "containers: there is no Docker engine and no podman; install one, or leave"
             " RUNTIME=containers out"
         )
 
-    def insist_on(self, images: Iterable[str]) -> None:
-        """Raise RuntimeMissingError when an image has not been built."""
+    def require(self, images: Iterable[str]) -> None:
+        """Raises RuntimeMissingError when an image has not been built."""
         for image in images:
             if not _succeeds(self.program, "image", "inspect", image):
                 raise RuntimeMissingError(f"{image}: no such image; build it with make images")
@@ -73,9 +73,9 @@ class Containers:
         environment: Mapping[str, str],
         *options: str,
     ) -> list[str]:
-        """Return the command line of a container; its values are taken from its own environment.
+        """Return the command line of a container; the values of variables come from its process.
 
-        ``definition`` is a task's container definition, ``options`` are more of the program's.
+        ``definition`` is a task's container definition, ``options`` are options of the program.
         """
         variables = [*environment, *(variable for variable in _AWS if variable in os.environ)]
         return [
@@ -92,12 +92,12 @@ class Containers:
         ]
 
     def remove(self, name: str) -> None:
-        """End a container at once, if it still runs."""
+        """Kill a container, if it is running."""
         _succeeds(self.program, "rm", "--force", name)
 
 
 def _as_defined(definition: Mapping[str, Any]) -> list[str]:
-    """Return the flags for what a container definition says."""
+    """Return the flags of a container definition."""
     dropped = definition.get("linuxParameters", {}).get("capabilities", {}).get("drop", [])
     flags = [f"--cap-drop={capability}" for capability in dropped]
     # An unnamed volume gets content, owner and mode of the image's folder, as on Fargate.

@@ -1,7 +1,7 @@
-"""A delivery's way through the pipeline, shown while it happens.
+"""Sends a delivery through the pipeline, and shows its progress and results.
 
-Progress goes to standard error, the results to standard output. Everything shown is read
-back from the embedded AWS: the execution's history, the verdict, the tables, the messages.
+Progress goes to standard error, results to standard output. Everything is read from the embedded
+AWS: the execution's history, the verdict, the tables, the messages.
 """
 
 import shutil
@@ -44,13 +44,13 @@ HOME: Final = PROJECT_ROOT / ".localcloud"
 # 5 minutes become 5 s, 30 minutes half a minute.
 TIME_SCALE: Final = 1 / 60
 _FORCE_MINUTES: Final = 30
-# A look costs the server about 30 ms of the two cores that the tasks run on.
-_LOOK_SECONDS: Final = 0.5
+# One round of requests takes 30 ms of the two cores that the tasks run on.
+_POLL_SECONDS: Final = 0.5
 _SHOWN_ROWS: Final = 15
 
 
 class DemoError(RuntimeError):
-    """There is nothing to show; the message says what to do."""
+    """The demonstration cannot run; the message says what to do."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """The clients that the demonstration looks through."""
+    """The deployed pipeline, as a shop and its analyst use it."""
 
     stack: Stack
     session: boto3.Session
@@ -119,7 +119,7 @@ class Shop:
         return list(receive(self.session.client("sqs"), self.stack.messages_url))
 
     def download(self, prefix: str, folder: Path, suffix: str = "") -> None:
-        """Copy the objects below a prefix, and of these with a suffix, into a folder."""
+        """Copy the objects with this prefix and suffix into a folder."""
         s3 = self.session.client("s3")
         for key in [key for key in self.keys(prefix) if key.endswith(suffix)]:
             path = folder / key
@@ -128,7 +128,7 @@ class Shop:
 
 
 def plan(engine: str, time_scale: float) -> Plan:
-    """Return what the demonstration's AWS is made of; its half hour is scaled like all waits."""
+    """Return the plan of the demonstration's AWS; its half hour is scaled like all waits."""
     return Plan(
         environment={"FORCE_PROCESS_AFTER_MINUTES": str(_FORCE_MINUTES * time_scale)},
         task_environment={"ENGINE": engine},
@@ -150,7 +150,7 @@ def run(
     Raises DemoError when there is no CSV file to deliver.
     """
     files = read_delivery(delivery, fail=fail)
-    # Wide enough that no KPI is cut off; a narrow terminal wraps instead.
+    # Wide enough for all KPIs; a narrow terminal wraps the lines.
     progress, screen = Console(stderr=True), Console(width=max(Console().width, 100))
     home = home.resolve()
     shutil.rmtree(home, ignore_errors=True)
@@ -182,23 +182,23 @@ def read_delivery(folder: Path, *, fail: bool) -> list[tuple[str, bytes]]:
 
 
 def _watch(shop: Shop, progress: Console, *, deadline: float) -> list[Run]:
-    """Show the runs until they have ended and nothing waits any more."""
+    """Show the runs until all have ended and no files wait."""
     with Live(console=progress, refresh_per_second=4, transient=False) as live:
         while True:
             runs, waiting = shop.runs(), shop.waiting()
             for found in runs:
                 found.verdict = shop.verdict(found.run_id)
-            live.update(_picture(runs, waiting))
+            live.update(_render(runs, waiting))
             ended = bool(runs) and all(found.status != "RUNNING" for found in runs)
             failed = ended and runs[-1].status != "SUCCEEDED"
             if ended and (waiting == 0 or failed):
                 return runs
             if time.monotonic() > deadline:
-                raise DemoError("nothing has ended within an hour: see server.log in --home")
-            time.sleep(_LOOK_SECONDS)
+                raise DemoError("the runs did not end within an hour: see server.log in --home")
+            time.sleep(_POLL_SECONDS)
 
 
-def _picture(runs: list[Run], waiting: int) -> Group:
+def _render(runs: list[Run], waiting: int) -> Group:
     parts: list[Any] = []
     now = datetime.now().astimezone()
     for found in runs:
@@ -243,8 +243,8 @@ def _show_results(
 
 
 def keep_pages(shop: Shop, home: Path) -> dict[str, Path]:
-    """Copy the dashboard, the Data Docs and what they link to; return where each begins."""
-    # Accepted rows, by far the most of what lies below runs/, are not linked.
+    """Copy the dashboard, the Data Docs and what they link to; return the first page of each."""
+    # Accepted rows, the largest part of runs/, are not linked.
     for prefix, suffix in (
         (DASHBOARD, ""),
         (DATA_DOCS, ""),

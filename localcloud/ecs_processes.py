@@ -1,14 +1,14 @@
 """ECS tasks that are processes, or containers of their images.
 
-moto keeps an ECS task as a record that changes its state by itself. Here a task *is* a
-process: the command and environment of its task definition and overrides, its exit code,
-SIGTERM then SIGKILL on StopTask. With docker or podman the process is their client, which
-hands the signals on and ends with the container's exit code. And ``ecs:runTask.sync``, which
-moto 5.2.5 breaks on (KeyError 'Cluster'), waits for it, fails on a non-zero exit code and stops
-the task when the state times out or the execution is aborted.
+A task of moto is a record whose state changes without any work. Here a task is a process: it has
+the command and environment of its task definition and overrides, has an exit code, and gets SIGTERM
+and then SIGKILL on StopTask. With docker or podman the process is their client, which passes
+signals on and has the exit code of the container. ``ecs:runTask.sync``, which fails in moto 5.2.5
+(KeyError 'Cluster'), waits for the process, fails on a non-zero exit code, and stops the task when
+the state times out or the execution is aborted.
 
-This patches private names of moto, so moto is pinned, and tests/localcloud holds the
-contract that an upgrade has to keep.
+This patches private names of moto. So moto is pinned, and tests/localcloud checks what an upgrade
+has to keep.
 """
 
 import os
@@ -44,28 +44,28 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
-from . import access, asks, log_groups
+from . import access, iam_requests, log_groups
 from .containers import Containers
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 # ECS gives a container 30 s between SIGTERM and SIGKILL.
 STOP_TIMEOUT_SECONDS: Final = 30.0
-# How long one look at a running task blocks; an abort is noticed at the next look.
-_LOOK_SECONDS: Final = 0.25
-# How long a task that has ended may take to hand over its last lines.
+# How long one check of a running task blocks; an abort is noticed at the next check.
+_POLL_SECONDS: Final = 0.25
+# How long the last lines of a task that has ended may take.
 _LOG_SECONDS: Final = 1.0
 
 _processes: dict[str, "Process"] = {}
 
 
 class Process(subprocess.Popen[bytes]):
-    """A process group of its own; ``containers`` is set where it is a container's client."""
+    """The leader of a process group; ``containers`` is set when it is a container's client."""
 
     containers: Containers | None = None
     container_name = ""
 
     def kill_all(self) -> None:
-        """End it and everything that it has started, at once."""
+        """Kill the process and all its children."""
         os.killpg(self.pid, signal.SIGKILL)
         if self.containers is not None:
             self.containers.remove(self.container_name)
@@ -81,7 +81,7 @@ def install(home: Path, containers: Containers | None = None) -> None:
 
 
 def stop_all() -> None:
-    """Kill every task that still runs; for the end of the server."""
+    """Kill every running task, at the end of the server."""
     for process in _processes.values():
         if process.poll() is None:
             process.kill_all()
@@ -94,11 +94,11 @@ def start(
     folder: Path,
     containers: Containers | None = None,
 ) -> Process:
-    """Start a container definition's image or, without ``containers``, just its command.
+    """Start the image of a container definition, or without ``containers`` only its command.
 
-    Its output is to be read from it; a container's client runs in ``folder``. Without containers
-    ``python`` is the interpreter that runs this server, and the working directory is the
-    project's root, as in the images.
+    The caller reads the output. A container's client runs in ``folder``. Without containers
+    ``python`` is the interpreter of this server, and the working directory is the project's root,
+    as in the images.
     """
     environment = {
         item["name"]: item["value"]
@@ -114,7 +114,7 @@ def start(
         command[0] = sys.executable
     process = Process(
         command,
-        # podman leaves a file named oom where a container ran out of memory.
+        # podman writes a file named oom when a container runs out of memory.
         cwd=PROJECT_ROOT if containers is None else folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -175,13 +175,13 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
             self.status = self.desired_status = container.last_status = state
             container.exitCode = None if returncode is None else exit_code(returncode)  # type: ignore[assignment]
             if returncode is not None:
-                # What it has started may hold its output open.
+                # Its children may keep the output open.
                 self._log.join(_LOG_SECONDS)
             if returncode is not None and not self.stopped_reason:
                 self.stopped_reason = "Essential container in task exited"
 
         def advance(self) -> None:
-            """moto calls this once per DescribeTasks, before it writes the answer."""
+            """moto calls this once per DescribeTasks, before it writes the response."""
             self._reflect()
 
         @property
@@ -200,7 +200,7 @@ def _process_task(logs: Path, containers: Containers | None) -> type[ecs.Task]:
 def _keep_output(
     process: Process, container: Mapping[str, Any], task_id: str, file: Path
 ) -> threading.Thread:
-    """Do what the log driver does: each line into the group's stream, and into a file."""
+    """Write each line to the group's stream, as the log driver does, and to a file."""
     options = container["logConfiguration"]["options"]
     stream = f"{options['awslogs-stream-prefix']}/{container['name']}/{task_id}"
 
@@ -220,11 +220,11 @@ def _keep_output(
 
 
 def _with_its_role(task_definition: Any) -> dict[str, Any]:
-    """Return the container with its role's credentials, once ECS may start it."""
+    """Return the container with its role's credentials, after the checks of the execution role."""
     [container] = task_definition.container_definitions
     if task_definition.execution_role_arn:
-        for ask in asks.start_of_a_task(container):
-            access.insist(task_definition.execution_role_arn, ask)
+        for check in iam_requests.task_start_checks(container):
+            access.require(task_definition.execution_role_arn, check)
     role = access.credentials(task_definition.task_role_arn or "")
     own = [{"name": name, "value": value} for name, value in role.items()]
     return {**container, "environment": [*(container.get("environment") or []), *own]}
@@ -242,8 +242,8 @@ def _patch_step_functions() -> None:
         for name, operation in (("run_task", "RunTask"), ("describe_tasks", "DescribeTasks"))
     }
 
-    # ECS's own members are written in lowerCamelCase, a state machine's in PascalCase;
-    # moto converts them for other services and not for this one.
+    # ECS's parameters are in lowerCamelCase, a state machine's in PascalCase; moto converts them
+    # for other services but not for ECS.
     def normalise_parameters(
         self: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
     ) -> None:
@@ -272,7 +272,7 @@ def _patch_step_functions() -> None:
         def resolver() -> Any:
             if process is not None:
                 try:
-                    process.wait(_LOOK_SECONDS)
+                    process.wait(_POLL_SECONDS)
                 except subprocess.TimeoutExpired:
                     return None
             task = resolve()  # type: ignore[misc]
@@ -299,13 +299,13 @@ def _patch_step_functions() -> None:
             )
         return outcome
 
-    # moto takes it off before it calls ECS; Step Functions hands it on.
+    # moto removes this parameter before it calls ECS; Step Functions passes it on.
     _SUPPORTED_API_PARAM_BINDINGS["runtask"].add("CapacityProviderStrategy")
     StateTaskServiceEcs._normalise_parameters = normalise_parameters  # type: ignore[method-assign]
     StateTaskServiceEcs._normalise_response = normalise_response  # type: ignore[method-assign]
     StateTaskServiceEcs._build_sync_resolver = build_sync_resolver  # type: ignore[assignment,method-assign]
     StateTaskServiceEcs._eval_sync = eval_sync  # type: ignore[assignment,method-assign]
-    # The resolver itself waits on the process, so that its end is seen at once.
+    # The resolver waits for the process itself, so that its end is noticed at once.
     callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = 0.0  # type: ignore[misc]
 
 

@@ -1,7 +1,7 @@
-"""EventBridge rules that reach functions: by schedule, and by an execution's end.
+"""EventBridge rules that call functions: on a schedule, and at the end of an execution.
 
-moto delivers events to queues and log groups alone, sends nothing when an execution ends, and
-never fires a schedule. Rules and their targets are the deployed ones.
+moto sends events to queues and log groups only, sends no event when an execution ends, and has no
+schedules. Rules and their targets are the deployed ones.
 """
 
 import logging
@@ -18,7 +18,7 @@ from moto.events.models import Rule, events_backends
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from . import access, asks, lambda_functions
+from . import access, iam_requests, lambda_functions
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ _UNIT_SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
 
 def install(home: Path) -> None:
     _send_to_functions(home)
-    _announce_ends()
+    _send_execution_ends()
     _name_executions()
 
 
 def run_schedules(time_scale: float, home: Path, stop: threading.Event) -> None:
-    """Fire every enabled schedule, each after its scaled period, until stopped.
+    """Send the events of every enabled schedule, each after its scaled period, until stopped.
 
-    What is due once a day comes a day after the start, whatever its hour: a scaled day has none.
+    A daily schedule fires a scaled day after the start; its hour is ignored.
     """
     elapsed: dict[str, float] = {}
     step = 0.1
@@ -84,7 +84,7 @@ def _send_to_functions(home: Path) -> None:
     Rule.send_to_targets = send_to_targets  # type: ignore[method-assign]
 
 
-def _announce_ends() -> None:
+def _send_execution_ends() -> None:
     reflect_status = BaseExecutionWorkerCommunication.terminated
 
     def terminated(self: BaseExecutionWorkerCommunication) -> None:
@@ -109,7 +109,7 @@ def _announce_ends() -> None:
 
 
 def _name_executions() -> None:
-    """Name what is started without a name, as AWS does; moto calls each of them "None"."""
+    """Give a name to an execution that has none, as AWS does; moto names each of them "None"."""
     start = StepFunctionsParserBackend.start_execution
 
     def start_execution(
@@ -117,8 +117,8 @@ def _name_executions() -> None:
     ) -> Any:
         role = self.describe_state_machine(state_machine_arn).roleArn
         if access.credentials(role):
-            for ask in asks.start_of_an_execution():
-                access.insist(role, ask)
+            for check in iam_requests.execution_start_checks():
+                access.require(role, check)
         return start(self, state_machine_arn, name or str(uuid.uuid4()), *args, **kwargs)
 
     StepFunctionsParserBackend.start_execution = start_execution  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What IAM does with a role's policies: allow a question, or not."""
+"""Evaluates the policies of a role, as IAM does."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,34 +7,34 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One question to IAM. ``context`` are the condition keys that the request has."""
+class PermissionCheck:
+    """An action on a resource. ``context`` has the condition keys of the request."""
 
     action: str
     resource: str
     context: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, action: str, resource: str, **context: str) -> "Ask":
+    def of(cls, action: str, resource: str, **context: str) -> "PermissionCheck":
         keys = {key.replace("__", ":"): value for key, value in context.items() if value}
         return cls(action=action, resource=resource, context=tuple(sorted(keys.items())))
 
 
 class UnknownConditionError(NotImplementedError):
-    """A policy has a condition that is not evaluated here; allowing it would prove nothing."""
+    """A policy has a condition that is not implemented here."""
 
 
-def allows(statements: Iterable[Mapping[str, Any]], ask: Ask) -> bool:
-    """Say whether IAM allows it: a statement does and none denies it."""
-    effects = {statement["Effect"] for statement in statements if _applies(statement, ask)}
+def allows(statements: Iterable[Mapping[str, Any]], check: PermissionCheck) -> bool:
+    """Return whether a statement allows it and no statement denies it."""
+    effects = {statement["Effect"] for statement in statements if _applies(statement, check)}
     return effects == {"Allow"}
 
 
-def _applies(statement: Mapping[str, Any], ask: Ask) -> bool:
+def _applies(statement: Mapping[str, Any], check: PermissionCheck) -> bool:
     return (
-        any(_matches(action.lower(), ask.action.lower()) for action in _list(statement["Action"]))
-        and any(_matches(resource, ask.resource) for resource in _list(statement["Resource"]))
-        and _holds(statement.get("Condition", {}), dict(ask.context))
+        any(_matches(action.lower(), check.action.lower()) for action in _list(statement["Action"]))
+        and any(_matches(resource, check.resource) for resource in _list(statement["Resource"]))
+        and _holds(statement.get("Condition", {}), dict(check.context))
     )
 
 
@@ -49,7 +49,9 @@ def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str
                         _matches(pattern, context[key]) for pattern in _list(wanted)
                     )
                 case _:
-                    raise UnknownConditionError(f"{operator} of {key}: teach it to {__name__}")
+                    raise UnknownConditionError(
+                        f"{operator} of {key}: add the operator to {__name__}"
+                    )
             if not holds:
                 return False
     return True

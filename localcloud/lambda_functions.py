@@ -1,9 +1,9 @@
-"""Lambda functions that run: the uploaded package, imported and called in this process.
+"""Runs Lambda functions: imports the deployed package and calls it in this process.
 
-moto starts a Docker container for an invocation. Here the deployed zip is unpacked once
-and its handler called with the very event, through Chalice's own event classes. An event
-source (S3, EventBridge) is answered at once and its function runs on another thread, as
-in AWS; a call from the state machine gets the function's result or its error.
+moto starts a Docker container for an invocation. Here the deployed zip is unpacked once, and its
+handler is called with the event, through Chalice's event classes. An event source (S3, EventBridge)
+gets its response at once and the function runs on another thread, as in AWS; a call from the state
+machine gets the function's result or its error.
 """
 
 import importlib
@@ -25,7 +25,7 @@ from typing import Any, Final
 import boto3
 from moto.awslambda.models import LambdaFunction
 
-from . import access, asks, log_groups
+from . import access, iam_requests, log_groups
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _handlers: dict[str, Callable[[Any, Any], Any]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What Lambda tells a function about its invocation."""
+    """What a function gets about its invocation."""
 
     function_name: str
     invoked_function_arn: str
@@ -90,13 +90,13 @@ def enqueue(function: LambdaFunction, event: Any, home: Path) -> None:
                 message = f"{type(error).__name__}: {error}"
             else:
                 return
-        _keep(function, event, message)
+        _send_to_destination(function, event, message)
 
     _workers.submit(attempts)
 
 
-def _keep(function: LambdaFunction, event: Any, message: str) -> None:
-    """Send what has failed for good where the function's configuration says."""
+def _send_to_destination(function: LambdaFunction, event: Any, message: str) -> None:
+    """Send a failed event to the on-failure destination of the function."""
     configurations: list[Any] = function.event_invoke_config[-1:]
     for configuration in configurations:
         destination = configuration.config["DestinationConfig"]["OnFailure"]["Destination"]
@@ -112,14 +112,17 @@ def _keep(function: LambdaFunction, event: Any, message: str) -> None:
         with access.calling_as(str(function.role)):
             queue = destination.rsplit(":", 1)[-1]
             boto3.client("sqs").send_message(
-                QueueUrl=f"{os.environ['AWS_ENDPOINT_URL']}/{asks.ACCOUNT}/{queue}",
+                QueueUrl=f"{os.environ['AWS_ENDPOINT_URL']}/{iam_requests.ACCOUNT}/{queue}",
                 MessageBody=json.dumps(document),
             )
 
 
 def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
     for action in ("CreateLogStream", "PutLogEvents"):
-        access.insist(str(function.role), asks.log(f"/aws/lambda/{function.function_name}", action))
+        access.require(
+            str(function.role),
+            iam_requests.log_check(f"/aws/lambda/{function.function_name}", action),
+        )
     handler = _load(function, home)
     context = Context(
         function_name=function.function_name,
@@ -142,9 +145,9 @@ def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
 
 
 def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
-    # All functions here are one package with one environment, and the last package deployed
-    # is the one that runs. Each has modules of its own, as each is a process in AWS: a
-    # client that one has opened, with its role, is no other's.
+    # All functions are one package with one environment, and the package deployed last is the one
+    # that runs. Each function imports its own copy of the modules, as each is a process in AWS: a
+    # client with the role of one function must not be used by another.
     os.environ.update(function.environment_vars)
     folder = home / "packages" / function.code_digest
     if not folder.exists():

@@ -1,7 +1,6 @@
-"""CloudWatch Logs: what functions and containers write lies in the groups and streams of AWS.
+"""CloudWatch Logs: lines of functions and containers, in the same groups and streams as in AWS.
 
-moto keeps log events and reads nothing in them. Here lines in the embedded metric format become
-metrics, as in AWS.
+Lines in the embedded metric format become metrics, as in AWS and not in moto.
 """
 
 import functools
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import boto3
 from moto.logs.models import logs_backends
 
-from .asks import ACCOUNT
+from .iam_requests import ACCOUNT
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -29,7 +28,7 @@ Written = tuple[int, str]
 
 
 def install() -> None:
-    """Let this process keep what functions write to standard error; all of it goes there too."""
+    """Keep the lines that functions write to standard error, and still write them there."""
     sys.stderr = _StandardError(sys.stderr)
 
 
@@ -40,7 +39,7 @@ def now() -> int:
 def keep(group: str, stream: str, lines: Iterable[Written]) -> None:
     """Put lines into a stream, oldest first, and their metrics into CloudWatch.
 
-    A group that nobody has made keeps nothing: who writes here may make none.
+    Without the group they are dropped: writers have no permission to create it.
     """
     backend = logs_backends[ACCOUNT][os.environ["AWS_REGION"]]
     events = [{"timestamp": at, "message": text} for at, text in lines if text]
@@ -54,12 +53,12 @@ def keep(group: str, stream: str, lines: Iterable[Written]) -> None:
 
 
 def embedded_metrics(line: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each namespace of a line in the embedded metric format, and what it puts there."""
+    """Yield each namespace of a line in the embedded metric format, with its metrics."""
     try:
         root = json.loads(line)
         metadata = root["_aws"]
     except (KeyError, TypeError, ValueError):
-        return  # most lines are none
+        return  # most lines have no metrics
     for directive in metadata["CloudWatchMetrics"]:
         yield (
             directive["Namespace"],
@@ -79,7 +78,7 @@ def embedded_metrics(line: str) -> Iterator[tuple[str, list[Any]]]:
 
 @contextmanager
 def of_function(name: str, request_id: str) -> Iterator[None]:
-    """Keep what a function writes meanwhile, and its error, in its group."""
+    """Keep the lines that a function writes during the context, and its error, in its group."""
     written: list[Written] = []
     token = _written.set(written)
     try:
@@ -113,5 +112,5 @@ class _StandardError(io.TextIOBase):
 
 @functools.cache
 def _cloudwatch() -> "CloudWatchClient":
-    # Not the default session, which calls with the role of whoever runs.
+    # Not the default session, which has the role of the function that is running.
     return boto3.Session().client("cloudwatch")

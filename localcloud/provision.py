@@ -1,8 +1,8 @@
-"""The whole stack on the embedded AWS, by the very code that deploys it to AWS.
+"""Deploys the whole stack to the embedded AWS, with the code that deploys it to AWS.
 
-infra/ makes a change set of the template and Chalice deploys the functions on top, with the
-template's own roles. Only what a laptop needs besides is made here: tasks get their local
-images and settings, and a queue that shows what the topic's subscribers would get.
+infra/ applies a change set of the template, and Chalice deploys the functions with the roles of the
+template. Only what a laptop needs in addition is made here: the tasks' local images and settings,
+and a queue that gets the messages of the topic.
 """
 
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 STAGE: Final = "dev"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
-# What RegisterTaskDefinition takes of what DescribeTaskDefinition gives.
+# The fields of DescribeTaskDefinition that RegisterTaskDefinition accepts.
 _REGISTERED: Final = (
     "family",
     "taskRoleArn",
@@ -40,7 +40,7 @@ _REGISTERED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What differs from one embedded AWS to another.
+    """The settings of one embedded AWS.
 
     ``parameters`` are the template's, ``environment`` is added to the functions',
     ``task_environment`` to the containers'.
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Where things are."""
+    """The names of the deployed resources."""
 
     bucket: str
     state_machine_arn: str
@@ -76,7 +76,7 @@ class Stack:
 def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     """Deploy the template and the functions, then what only a laptop needs."""
     session = cloud.session()
-    # The embedded AWS is done when it answers: no pause between two looks.
+    # The embedded AWS has finished when it answers: no pause between two polls.
     stage = Stage.open(STAGE, session, pause=0)
     parameters = {**plan.parameters, "BucketName": plan.bucket}
     account.create_service_linked_role(session.client("iam"))
@@ -109,7 +109,7 @@ def subscribe(session: boto3.Session, topic_arn: str) -> str:
 
 
 def receive(sqs: "SQSClient", messages_url: str) -> Iterator[Notice]:
-    """Take what the topic's subscribers would have got since the last time."""
+    """Yield the messages that were sent to the topic's subscribers since the last call."""
     while batch := sqs.receive_message(QueueUrl=messages_url, MaxNumberOfMessages=10).get(
         "Messages"
     ):
@@ -159,6 +159,6 @@ def _tasks(session: boto3.Session, plan: Plan) -> None:
 
 
 def _environment(session: boto3.Session) -> dict[str, str]:
-    """Return what the functions' environment has become."""
+    """Return the functions' environment."""
     functions = session.client("lambda").list_functions()["Functions"]
     return functions[0]["Environment"]["Variables"]

@@ -1,7 +1,7 @@
-"""An image registry on this machine as the embedded ECR's.
+"""A local image registry behind the embedded ECR.
 
-moto keeps what PutImage says and has no registry. Here the token and its endpoint lead to a
-real one, and an image is there when that registry has it.
+moto has no registry. Here the token and its endpoint are those of a real one, and an image exists
+when that registry has it.
 """
 
 from typing import Any, Final
@@ -19,7 +19,7 @@ MANIFESTS: Final = (
 
 
 def install(address: str) -> None:
-    """``address`` is host:port of a registry that knows user AWS with moto's own token."""
+    """``address`` is host:port of a registry that accepts the user AWS with moto's token."""
     authorise = ECRResponse.get_authorization_token
     describe = ECRBackend.describe_images
 

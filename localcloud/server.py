@@ -1,7 +1,7 @@
 """The server process of the embedded AWS.
 
 ``python -m localcloud.server --home DIR --port N --time-scale X`` prints its address as
-one line of JSON, serves until its standard input is closed, and takes its tasks with it.
+one line of JSON, serves until its standard input is closed, and then kills its tasks.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CREDENTIALS = {
     "AWS_SESSION_TOKEN": "",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# One connection each: what the state machine and the functions talk to.
+# The services that the state machine and the functions call.
 _SERVICES = ("s3", "stepfunctions", "lambda", "ecs", "sns", "cloudwatch")
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--region", required=True)
     parser.add_argument("--time-scale", type=float, default=1.0)
     parser.add_argument("--containers", metavar="PROGRAM", help="docker or podman: run the images")
-    parser.add_argument("--registry", metavar="HOST:PORT", help="where its ECR keeps images")
+    parser.add_argument("--registry", metavar="HOST:PORT", help="the image registry behind its ECR")
     arguments = parser.parse_args()
     arguments.home.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -81,7 +81,7 @@ def serve(
         events,
         lambda_functions,
         log_groups,
-        moto_gaps,
+        moto_patches,
         registry,
     )
 
@@ -90,7 +90,7 @@ def serve(
     ecs_processes.install(home, containers)
     lambda_functions.install(home)
     events.install(home)
-    moto_gaps.install()
+    moto_patches.install()
     if registry_address:
         registry.install(registry_address)
     clock.install(time_scale)
@@ -114,7 +114,7 @@ def serve(
     finally:
         stop.set()
         ecs_processes.stop_all()
-        # Executions and functions run on threads that would hold the interpreter back.
+        # Threads of executions and functions would keep the interpreter alive.
         os._exit(0)
 
 

@@ -9,7 +9,7 @@ import yaml
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from infra.template import TEMPLATE
-from localcloud.asks import MANAGED_RULES
+from localcloud.iam_requests import MANAGED_RULES
 
 from .rules import Rule, Template, as_list
 from .text import spelt_out

@@ -42,7 +42,7 @@ TASK = remap_nested_keys(
 def containers() -> Containers:
     try:
         found = Containers.find()
-        found.insist_on(IMAGES)
+        found.require(IMAGES)
     except RuntimeMissingError as error:
         if IN_CI:
             raise

@@ -15,7 +15,7 @@ import requests
 from infra.deploy import Stage
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
-from localcloud.iam import Ask
+from localcloud.iam import PermissionCheck
 from localcloud.provision import STAGE, Plan, Stack, provision, receive
 
 HEADERS = {
@@ -113,7 +113,7 @@ class Day:
         self.subjects += [notice.subject for notice in sent]
         return any(known.startswith(subject) for known in self.subjects)
 
-    def asked(self) -> list[dict[str, Any]]:
+    def checked(self) -> list[dict[str, Any]]:
         lines = (self.cloud.home / "access.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
@@ -125,8 +125,8 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.2)
 
 
-def ask_of(line: dict[str, Any]) -> Ask:
-    return Ask(
+def check_of(line: dict[str, Any]) -> PermissionCheck:
+    return PermissionCheck(
         action=line["action"],
         resource=line["resource"],
         context=tuple(sorted(line["context"].items())),
@@ -236,7 +236,7 @@ def live(day: Day) -> None:
 
 
 def call_api(day: Day) -> None:
-    """Ask each route once, with the role of the function that answers them."""
+    """PermissionCheck each route once, with the role of the function that answers them."""
     role = Stage.open(STAGE, day.session).stack.outputs()["RoleOfApi"]
     taken = day.session.client("sts").assume_role(RoleArn=role, RoleSessionName="api")[
         "Credentials"

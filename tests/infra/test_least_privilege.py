@@ -17,34 +17,38 @@ import pytest
 
 from infra import template
 from localcloud import iam
-from localcloud.iam import Ask
+from localcloud.iam import PermissionCheck
 from tests.aws_rules.call_rules import RULES, Calls, recorded
 from tests.aws_rules.rules import Rule
 
-from .conftest import Day, ask_of
+from .conftest import Day, check_of
 
 Statement = dict[str, Any]
 BUCKET = "arn:aws:s3:::ecommerce-data"
 EXECUTION = "arn:aws:states:eu-north-1:123456789012:execution:ECommercePipeline:r"
 LOGS = "arn:aws:logs:eu-north-1:123456789012:log-group"
-# What only an accident, a race or a thousand runs bring about, or AWS alone asks.
+# What only an accident, a race or a thousand runs bring about, or checks that only AWS makes.
 NOT_LIVED = {
     # Another starter of the same batch has written its manifest first.
-    "UploadRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
-    "KeeperRole": [Ask.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    "UploadRole": [PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    "KeeperRole": [PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
     # A run started by hand finds the lock with a run that has just ended.
-    "ClaimFilesRole": [Ask.of("states:DescribeExecution", EXECUTION)],
+    "ClaimFilesRole": [PermissionCheck.of("states:DescribeExecution", EXECUTION)],
     # The answer to a move was lost and the move is tried again.
-    "QuarantineRejectedRole": [Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")],
+    "QuarantineRejectedRole": [
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")
+    ],
     "FinishRunRole": [
-        Ask.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
-        Ask.of("s3:ListBucket", BUCKET),
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
+        PermissionCheck.of("s3:ListBucket", BUCKET),
     ],
     # Vacuum, after compaction.
-    "TransformerRole": [Ask.of("s3:DeleteObject", f"{BUCKET}/ledger/r/orders/part.parquet")],
+    "TransformerRole": [
+        PermissionCheck.of("s3:DeleteObject", f"{BUCKET}/ledger/r/orders/part.parquet")
+    ],
     # API Gateway calls it as a function; here it is a server of its own.
     "ApiRole": [
-        Ask.of(f"logs:{action}", f"{LOGS}:/aws/lambda/ecommerce-kpi-dev:log-stream:any")
+        PermissionCheck.of(f"logs:{action}", f"{LOGS}:/aws/lambda/ecommerce-kpi-dev:log-stream:any")
         for action in ("CreateLogStream", "PutLogEvents")
     ],
 }
@@ -73,10 +77,10 @@ def logical(role: str) -> str:
     return role.removeprefix("ecommerce-kpi-dev-").rsplit("-", 1)[0]
 
 
-def asks(day: Day) -> dict[str, list[Ask]]:
-    found: dict[str, list[Ask]] = {}
-    for line in day.asked():
-        found.setdefault(line["role"], []).append(ask_of(line))
+def checks(day: Day) -> dict[str, list[PermissionCheck]]:
+    found: dict[str, list[PermissionCheck]] = {}
+    for line in day.checked():
+        found.setdefault(line["role"], []).append(check_of(line))
     for role, questions in found.items():
         questions += NOT_LIVED.get(logical(role), [])
     return found
@@ -97,7 +101,7 @@ def weaker(statements: list[Statement]) -> Iterator[tuple[str, list[Statement]]]
 
 
 def test_no_component_was_denied_anything(day: Day) -> None:
-    denied = [line for line in day.asked() if not line["allowed"]]
+    denied = [line for line in day.checked() if not line["allowed"]]
     assert [f"{logical(line['role'])} {line['action']} {line['resource']}" for line in denied] == []
 
 
@@ -107,11 +111,11 @@ def test_aws_accepts_every_call_of_the_day(rule: Rule[Calls], day: Day) -> None:
 
 
 def test_every_role_was_used(day: Day) -> None:
-    assert {logical(role) for role in asks(day)} == {logical(role) for role in roles(day)}
+    assert {logical(role) for role in checks(day)} == {logical(role) for role in roles(day)}
 
 
 def test_without_any_one_statement_action_or_resource_something_is_denied(day: Day) -> None:
-    questions, kept, needless = asks(day), 0, []
+    questions, kept, needless = checks(day), 0, []
     for role, statements in roles(day).items():
         assert all(iam.allows(statements, ask) for ask in questions[role])
         for what, rest in weaker(statements):
@@ -160,15 +164,15 @@ def test_big_batches_get_what_a_job_needs_and_no_more() -> None:
     service = "emr-serverless.amazonaws.com"
     needed = {
         "BigBatchPolicy": [
-            Ask.of("emr-serverless:StartJobRun", application),
-            Ask.of("emr-serverless:GetJobRun", job),
-            Ask.of("emr-serverless:CancelJobRun", job),
-            Ask.of("iam:PassRole", "TransformerRole.Arn", iam__PassedToService=service),
+            PermissionCheck.of("emr-serverless:StartJobRun", application),
+            PermissionCheck.of("emr-serverless:GetJobRun", job),
+            PermissionCheck.of("emr-serverless:CancelJobRun", job),
+            PermissionCheck.of("iam:PassRole", "TransformerRole.Arn", iam__PassedToService=service),
         ],
         "JobPolicy": [
-            Ask.of("s3:GetObject", "Bucket.Arn/code/emr/transform.py"),
+            PermissionCheck.of("s3:GetObject", "Bucket.Arn/code/emr/transform.py"),
             *(
-                Ask.of(f"s3:{a}", "Bucket.Arn/staging/r/part.parquet")
+                PermissionCheck.of(f"s3:{a}", "Bucket.Arn/staging/r/part.parquet")
                 for a in ("DeleteObject", "GetObject", "PutObject")
             ),
         ],

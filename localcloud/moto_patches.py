@@ -1,7 +1,7 @@
-"""What a deployment sends, AWS accepts, and moto 5.2.5 does not, or only in part.
+"""Patches of moto 5.2.5 for requests of a deployment that AWS accepts and moto does not.
 
-Two things of ``chalice deploy`` and some of CloudFormation are bridged here, so that what
-deploys to AWS needs no change. What else CloudFormation lacks, infra/deploy.py lists.
+They are two requests of ``chalice deploy`` and parts of CloudFormation. So the code that deploys to
+AWS needs no exceptions for the embedded AWS.
 """
 
 import inspect
@@ -31,7 +31,7 @@ from moto.stepfunctions.parser.models import (
     stepfunctions_parser_backends,
 )
 
-from . import access, asks
+from . import access, iam_requests
 
 
 def install() -> None:
@@ -39,7 +39,7 @@ def install() -> None:
     _accept_swagger()
     _resolve_functions()
     _fill_in_state_machines()
-    _keep_all_of_a_task_definition()
+    _keep_complete_task_definitions()
     _require_managed_rules()
     _require_capacity_providers()
     _keep_versions()
@@ -47,12 +47,12 @@ def install() -> None:
     _delete_route_tables()
     _empty_repositories()
     _name_interfaces()
-    _mean_all_streams_of_a_group()
+    _end_log_group_arns_with_a_star()
     _keep_policies_as_json()
 
 
 def _accept_names_of_filter_rules() -> None:
-    """S3 takes the names in any case; Chalice sends Prefix and Suffix, moto takes lower case."""
+    """S3 accepts the names in any case; Chalice sends Prefix and Suffix, moto needs lower case."""
     parse = S3Response._notification_config_from_body
 
     def notification_config_from_body(self: Any) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def _accept_names_of_filter_rules() -> None:
 
 
 def _accept_swagger() -> None:
-    """Chalice describes its API as Swagger 2 without a description, moto wants OpenAPI 3 with one.
+    """Chalice sends Swagger 2 without a description; moto needs OpenAPI 3 with a description.
 
-    What moto reads of the document (paths, methods, integrations) stands alike in both.
+    Paths, methods and integrations, which moto reads, are the same in both.
     """
     import_api, put_api = APIGatewayBackend.import_rest_api, APIGatewayBackend.put_rest_api
 
@@ -88,10 +88,10 @@ def _accept_swagger() -> None:
 
 
 def _resolve_functions() -> None:
-    """Resolve two of a template's functions that moto stumbles over.
+    """Resolve two functions of a template that fail in moto.
 
-    It takes the argument of Fn::GetAZs as it is written, even where that is a reference,
-    and refuses an attribute of a resource that it cannot make, such as an alarm.
+    moto does not resolve a reference in Fn::GetAZs, and refuses an attribute of a resource that it
+    does not support, such as an alarm.
     """
     clean = parsing.clean_json
 
@@ -107,7 +107,7 @@ def _resolve_functions() -> None:
 
 
 def _fill_in_state_machines() -> None:
-    """moto leaves DefinitionSubstitutions out, and makes a machine where none is executed."""
+    """moto ignores DefinitionSubstitutions, and creates a machine that cannot be executed."""
     stepfunctions.stepfunctions_backends = stepfunctions_parser_backends  # type: ignore[assignment]
     create = StateMachine.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
     update = StateMachine.update_from_cloudformation_json.__func__  # type: ignore[attr-defined]
@@ -132,8 +132,8 @@ def _fill_in_state_machines() -> None:
     StateMachine.update_from_cloudformation_json = classmethod(update_from)  # type: ignore[assignment,method-assign]
 
 
-def _keep_all_of_a_task_definition() -> None:
-    """moto keeps its containers and forgets Fargate, the network mode and both roles."""
+def _keep_complete_task_definitions() -> None:
+    """moto keeps the containers, and drops Fargate, the network mode and both roles."""
 
     def create_from(
         cls: Any, /, name: str, resource: Any, account_id: str, region_name: str, **kwargs: Any
@@ -178,8 +178,8 @@ def _require_managed_rules() -> None:
         if not access.credentials(role_arn):
             return
         try:
-            for ask in asks.creation_of_a_machine(json.loads(definition)):
-                access.insist(role_arn, ask)
+            for check in iam_requests.machine_creation_checks(json.loads(definition)):
+                access.require(role_arn, check)
         except access.AccessDeniedError as error:
             raise _NotAuthorizedError(
                 f"'{role_arn}' is not authorized to create managed-rule. ({error})"
@@ -208,18 +208,18 @@ def _require_managed_rules() -> None:
 
 
 def _require_capacity_providers() -> None:
-    """moto forgets a cluster's capacity providers, and runs a task on any that one names.
+    """moto drops the capacity providers of a cluster, and runs a task on any provider.
 
     ECS uses them with its service-linked role, which a new account does not have.
     """
-    # Else moto calls the role AWSServiceRoleForecs.
+    # Otherwise moto names the role AWSServiceRoleForecs.
     SERVICE_NAME_CONVERSION["ecs"] = "ECS"
     create = Cluster.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
     run_task = EC2ContainerServiceBackend.run_task
 
     def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
         providers = resource["Properties"].get("CapacityProviders")
-        roles = iam_backends[asks.ACCOUNT][asks.PARTITION].roles.values()
+        roles = iam_backends[iam_requests.ACCOUNT][iam_requests.PARTITION].roles.values()
         if providers and not any(role.name == "AWSServiceRoleForECS" for role in roles):
             raise InvalidParameterException(
                 "Unable to assume the service linked role. Please verify that the ECS service"
@@ -245,7 +245,7 @@ def _require_capacity_providers() -> None:
 
 
 def _keep_versions() -> None:
-    """moto makes every bucket without versioning."""
+    """moto creates every bucket without versioning."""
     create = FakeBucket.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
 
     def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
@@ -273,7 +273,7 @@ def _answer_with_outputs() -> None:
 
 
 def _delete_route_tables() -> None:
-    """moto deletes no route table with its stack, and then no VPC that has one."""
+    """moto does not delete route tables with their stack, and then no VPC that has one."""
 
     def delete_from(
         cls: Any, /, name: str, resource: Any, account_id: str, region_name: str
@@ -288,7 +288,7 @@ def _delete_route_tables() -> None:
 
 
 def _empty_repositories() -> None:
-    """moto overlooks EmptyOnDelete, and deletes no repository that has images."""
+    """moto ignores EmptyOnDelete, and does not delete a repository that has images."""
     create = Repository.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
 
     def create_from(cls: Any, /, name: str, resource: Any, *args: Any, **kwargs: Any) -> Any:
@@ -306,11 +306,11 @@ def _empty_repositories() -> None:
 
 
 def _name_interfaces() -> None:
-    """moto overlooks EnableDnsHostnames of a template, and then breaks on RunTask."""
+    """moto ignores EnableDnsHostnames of a template, and then fails on RunTask."""
     NetworkInterface.private_dns_name = ""
 
 
-def _mean_all_streams_of_a_group() -> None:
+def _end_log_group_arns_with_a_star() -> None:
     """In AWS the attribute Arn of a log group ends with ``:*``, which is what policies need."""
 
     def get_cfn_attribute(self: Any, attribute_name: str) -> str:
@@ -321,7 +321,7 @@ def _mean_all_streams_of_a_group() -> None:
 
 
 def _keep_policies_as_json() -> None:
-    """moto keeps the policies in a role as objects, and answers with Python's text of them."""
+    """moto keeps the policies in a role as objects, and returns their Python representation."""
     put = Role.put_policy
 
     def put_policy(self: Any, policy_name: str, policy_json: Any) -> None:
