@@ -12,6 +12,7 @@ import boto3
 import pytest
 import requests
 
+from chalice_app.chalicelib.aws.execution_history import read_history
 from infra.deploy import Stage
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
@@ -96,12 +97,8 @@ class Day:
 
     def state_of(self, arn: str) -> str:
         """Return the state that an execution has entered last, if any."""
-        names = [
-            event["stateEnteredEventDetails"]["name"]
-            for event in self.sfn.get_execution_history(executionArn=arn)["events"]
-            if "stateEnteredEventDetails" in event
-        ]
-        return names[-1] if names else ""
+        visit = read_history(self.sfn, arn, with_data=False).last
+        return visit.state if visit else ""
 
     def exists(self, key: str) -> bool:
         listed = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=key)

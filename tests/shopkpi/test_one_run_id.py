@@ -17,6 +17,7 @@ GROUPS = {
     "ClaimFiles": "/aws/lambda/ecommerce-kpi-dev-ClaimFiles",
     "QuarantineRejected": "/aws/lambda/ecommerce-kpi-dev-QuarantineRejected",
     "FinishRun": "/aws/lambda/ecommerce-kpi-dev-FinishRun",
+    "NotifyRunEnd": "/aws/lambda/ecommerce-kpi-dev-NotifyRunEnd",
     "OnExecutionEnded": "/aws/lambda/ecommerce-kpi-dev-OnExecutionEnded",
     "validator": "/ecommerce-kpi/dev/validator",
     "transformer": "/ecommerce-kpi/dev/transformer",

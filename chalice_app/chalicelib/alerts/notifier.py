@@ -40,7 +40,9 @@ class Notifier:
         if self._is_sent(run_id):
             return None
         notice = self._run_notice(run_id, state, cause)
-        if notice is not None:
+        if notice is None:
+            log.info("nothing to report", extra={"run_id": run_id})
+        else:
             self._send_once(run_id, notice)
         return notice
 
@@ -67,7 +69,7 @@ class Notifier:
         """Send the message about the last day whose orders were due; None if nothing is unusual."""
         notice = self._last_day_notice()
         if notice is not None:
-            self._publish(notice)
+            self._publish(notice, run_id=None)
         return notice
 
     def _is_sent(self, run_id: str) -> bool:
@@ -79,7 +81,7 @@ class Notifier:
             return False
 
     def _send_once(self, run_id: str, notice: Notice) -> None:
-        self._publish(notice)
+        self._publish(notice, run_id=run_id)
         try:
             mark = {"at": self._at.clock().isoformat()}
             self._at.documents.write(RunKeys(run_id).notified, mark)
@@ -87,14 +89,14 @@ class Notifier:
             # An error would make the state machine try again, and send the message again.
             log.warning("alert mark not written", extra={"run_id": run_id}, exc_info=True)
 
-    def _publish(self, notice: Notice) -> None:
+    def _publish(self, notice: Notice, *, run_id: str | None) -> None:
         topic_arn = self._at.settings.topic_arn
         if not topic_arn:
             raise SettingsError(
                 "TOPIC_ARN is not set: deploy infra/ first, its outputs hold the value"
             )
         self._sns.publish(TopicArn=topic_arn, Subject=notice.subject, Message=notice.message)
-        log.info("alert message sent", extra={"subject": notice.subject})
+        log.info("alert message sent", extra={"run_id": run_id, "subject": notice.subject})
 
     def _run_notice(self, run_id: str, state: End, cause: str | None) -> Notice | None:
         """Compose the message about a run and keep it; None if there is nothing to report."""
