@@ -32,13 +32,13 @@ from rich.table import Table
 
 from bench import inputs, rounds
 from delivery.datasets import DATASETS
+from delivery.storage import Folder
 from samples.files import Delivery as Export
 from samples.shop import FIRST_ORDER, Shop
 from spark_jobs.compute import stage
 from spark_jobs.ledger.current_rows import read
 from spark_jobs.ledger.ledger import Ledger
 from spark_jobs.ledger.merge import DeliveredFile, Delivery, merge
-from spark_jobs.ledger.storage import Folder
 
 LIMIT: Final = 1.5
 START: Final = date(2025, 3, 1)
@@ -62,11 +62,11 @@ class Watched(Folder):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.fetched: set[tuple[str, str]] = set()
+        self.fetched: set[str] = set()
 
-    def fetch(self, table: str, paths: Sequence[str]) -> list[Path]:
-        self.fetched.update((table, path) for path in paths)
-        return super().fetch(table, paths)
+    def fetch(self, keys: Sequence[str]) -> list[Path]:
+        self.fetched.update(keys)
+        return super().fetch(keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,16 +262,17 @@ def _fetched(
 ) -> tuple[int, float, int]:
     wanted = {f"order_date={day}" for day in dates} | {"order_date=__HIVE_DEFAULT_PARTITION__"}
     other = [
-        (table, path)
-        for table, path in sorted(store.fetched)
-        if path.startswith("order_date=") and path.split("/")[0] not in wanted
+        key
+        for key in sorted(store.fetched)
+        if "/order_date=" in key and key.split("/")[1] not in wanted
     ]
-    if len(dates) != TOUCHED_DAYS or len(other) > OVERLAPPING or dict(other).keys() - {"orders"}:
+    tables = {key.split("/")[0] for key in other}
+    if len(dates) != TOUCHED_DAYS or len(other) > OVERLAPPING or tables - {"orders"}:
         raise OtherDatesError(
             f"{contestant.name}: a delivery of {len(dates)} dates has read {len(other)} files of"
             f" others, as {other[:3]}"
         )
-    paths = [path for table, found in store.fetched for path in store.fetch(table, [found])]
+    paths = store.fetch([*store.fetched])
     return len(paths), sum(path.stat().st_size for path in paths) / 1e6, len(other)
 
 
