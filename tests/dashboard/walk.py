@@ -75,7 +75,7 @@ def _deliver_and_watch(shop: demo.Shop, files: Sequence[tuple[str, bytes]], albu
         runs, waiting = shop.runs(), shop.waiting()
         for found in runs:
             found.verdict = shop.verdict(found.run_id)
-        state = runs[-1].steps[-1].name if runs and runs[-1].steps else "delivered"
+        state = runs[-1].visits[-1].state if runs and runs[-1].visits else "delivered"
         status = runs[-1].status if runs else "RUNNING"
         if status != "RUNNING":
             state = status.lower()
@@ -91,7 +91,7 @@ def _deliver_and_watch(shop: demo.Shop, files: Sequence[tuple[str, bytes]], albu
 
 
 def _as_html(runs: list[demo.Run], waiting: int) -> str:
-    """Return what the demonstration draws in a terminal."""
+    """Return what the demonstration shows in a terminal."""
     console = Console(file=io.StringIO(), record=True, width=110)
     console.print(demo._picture(runs, waiting))
     return console.export_html()
