@@ -59,7 +59,7 @@ def unreadable(db) -> list[tuple]:
         "other order and extra columns", "header in capitals", "number formats", "CR alone",
     ],
 )  # fmt: skip
-def test_what_a_person_would_read_rightly_is_read_rightly(data: bytes, db, tmp_path: Path) -> None:
+def test_unusual_spellings_of_a_file_give_the_same_rows(data: bytes, db, tmp_path: Path) -> None:
     reading = read(db, tmp_path, "products.csv", data)
     assert (reading.status, reading.rows) == ("read", 2)
     assert products(db) == [

@@ -66,7 +66,7 @@ class Outcome:
         return found
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Query the output; ``{root}`` and ``{run}`` stand for its folder and the run."""
+        """Query the output; ``{root}`` and ``{run}`` are replaced by its folder and the run."""
         with duckdb.connect() as connection:
             return connection.execute(
                 sql.format(root=self.root, run=self.verdict["run_id"])

@@ -88,7 +88,7 @@ def test_what_the_validator_accepts_of_a_dirty_delivery_counts_in_the_kpis(
     for dataset, key in verdict["accepted"].items():
         body = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         (tmp_path / f"{dataset}.parquet").write_bytes(body)
-    # One line stands in two files because the exports overlap, and counts once.
+    # One line is in two files because the exports overlap, and counts once.
     overlaps = [
         (entry["file"], entry["line"])
         for line in (tmp_path / "ledger.jsonl").read_text().splitlines()

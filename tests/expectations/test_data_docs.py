@@ -1,4 +1,4 @@
-"""Data Docs: what stands in them, in a real browser, and how much work a run is."""
+"""Data Docs: their content, their pages in a real browser, and the work of publishing a run."""
 
 import os
 import re

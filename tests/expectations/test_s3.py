@@ -65,14 +65,14 @@ def read(s3: "S3Client", key: str) -> bytes:
     return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return the lines that a run has logged: all is JSON, and nothing goes elsewhere."""
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the lines that a run has logged: all are JSON, on standard error."""
     printed = capsys.readouterr()
     assert printed.out == ""
     return [json.loads(line) for line in printed.err.splitlines()]
 
 
-def test_the_versions_that_were_claimed_are_read_whatever_lands_afterwards(
+def test_the_versions_that_were_claimed_are_read_when_others_land_afterwards(
     s3: "S3Client", tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = claim(s3, "r1")
@@ -80,7 +80,7 @@ def test_the_versions_that_were_claimed_are_read_whatever_lands_afterwards(
     s3.delete_object(Bucket=BUCKET, Key="incoming/products.csv")
 
     assert run(manifest) == 0
-    lines = told(capsys)
+    lines = logged(capsys)
     assert {line["run_id"] for line in lines} == {"r1"}
     assert {line["logger"].partition(".")[0] for line in lines} == {"delivery", "expectations"}
     assert [line["phase"] for line in lines if "phase" in line] == [
@@ -140,7 +140,7 @@ def test_a_retried_run_leaves_the_same_as_one_that_worked_at_once(s3: "S3Client"
 
 def test_a_missing_manifest_is_said_so(s3: "S3Client", capsys: pytest.CaptureFixture[str]) -> None:
     assert run(f"s3://{BUCKET}/runs/nope/manifest.json") == 1
-    [line] = told(capsys)
+    [line] = logged(capsys)
     assert (line["level"], line["run_id"]) == ("ERROR", "nope")
     assert line["message"].endswith(
         "there is no such manifest; check --manifest; no verdict was written"
@@ -153,7 +153,7 @@ def test_a_crash_is_one_line_with_its_traceback_as_a_field(
 ) -> None:
     manifest = claim(s3, "r4")
     assert validate.main(["--manifest", manifest, "--output", "s3://no-such-bucket"]) == 1
-    line = told(capsys)[-1]
+    line = logged(capsys)[-1]
     assert (line["level"], line["run_id"]) == ("ERROR", "r4")
     assert line["message"].startswith("NoSuchBucket: ")
     assert line["message"].endswith("; no verdict was written")

@@ -75,7 +75,7 @@ FILE_FAULTS: dict[str, bytes] = {
     "row_too_long": b"{header}\n{row}\n{long_row}\n{rows}",
     "volume": b"{header}\n{many}",
 }
-# An id that nobody can have is nobody's, too; the row goes to quarantine for its own fault only.
+# A malformed id is unknown, too; the row goes to quarantine for its own fault only.
 UNKNOWN_TOO = {
     ("order_items", "malformed_order_id"): ("unknown_order", 1, "warning"),
     ("order_items", "malformed_product_id"): ("unknown_product", 1, "warning"),

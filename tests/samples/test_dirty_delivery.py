@@ -198,7 +198,7 @@ def test_exactly_the_held_lines_have_no_order_or_no_product(dirty: Dirty) -> Non
 
 
 def test_a_line_of_the_ledger_is_the_physical_line_where_the_record_starts(dirty: Dirty) -> None:
-    """Told without the reader: by counting line ends."""
+    """Checked without the reader, by counting line ends."""
     marks = {
         "unknown_status": (b"lost", b"teleported"),
         "text after": (b'"ab"c',),
@@ -220,8 +220,8 @@ def test_a_line_of_the_ledger_is_the_physical_line_where_the_record_starts(dirty
         lines = (dirty.folder / record["file"]).read_bytes().split(b"\n")
         text = lines[record["line"] - 1]
         for mark, needles in marks.items():
-            told = mark in record["reasons"] or record["detail"].endswith((mark, f"'{mark}'"))
-            if told or mark in record["detail"].split(" is "):
+            listed = mark in record["reasons"] or record["detail"].endswith((mark, f"'{mark}'"))
+            if listed or mark in record["detail"].split(" is "):
                 assert any(needle in text for needle in needles), record
                 checked[mark] += 1
     assert checked["embedded_newline"] == 3
@@ -275,7 +275,7 @@ def test_a_large_delivery_takes_its_bad_rows_within_ten_percent(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--dirty", "--order-files", "2"], "needs 5 files"),
         (["--dirty", "--days", "1"], "would be more than 8 % of its rows"),
@@ -287,12 +287,12 @@ def test_a_large_delivery_takes_its_bad_rows_within_ten_percent(tmp_path: Path) 
     ],
 )
 def test_what_cannot_be_made_is_refused_with_the_reason(
-    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--output", str(tmp_path), *arguments])
     assert stopped.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.csv"))
 
 
