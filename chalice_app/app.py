@@ -10,13 +10,13 @@ from chalice.app import Chalice, CloudWatchEvent, Cron, IAMAuthorizer, Rate, Res
 # chalicelib is a top-level package in Lambda and a part of chalice_app in the repository.
 if TYPE_CHECKING:
     from chalice_app.chalicelib import wiring
-    from chalice_app.chalicelib.api import responses, serving
+    from chalice_app.chalicelib.api.responses import Response as ApiResponse
     from chalice_app.chalicelib.api.routes import Api
     from chalice_app.chalicelib.settings import Settings
     from contract import json_log
 else:
     from chalicelib import wiring
-    from chalicelib.api import responses, serving
+    from chalicelib.api.responses import Response as ApiResponse
     from chalicelib.api.routes import Api
     from chalicelib.settings import Settings
 
@@ -140,6 +140,6 @@ def health() -> Response:
     return _respond(Api.health)
 
 
-def _respond(operation: Callable[..., responses.Response], *path: str) -> Response:
-    found = serving.serve(operation, app.current_request, *path)
+def _respond(operation: Callable[..., ApiResponse], *path: str) -> Response:
+    found = wiring.respond(operation, app.current_request, *path)
     return Response(body=found.body, headers=dict(found.headers), status_code=found.status)

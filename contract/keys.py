@@ -48,7 +48,7 @@ WAITING_SINCE: Final = f"{INCOMING}threshold_not_met_timestamp.json"
 # Written when a run accepts a products file; from then on a batch may start without one.
 PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
 # The dates whose unusual figures have been reported.
-WARNINGS_TOLD: Final = f"{RUNS}warnings_told.json"
+REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
 # The ledger until the first rebuild.
 FIRST_LEDGER: Final = f"{LEDGER}main"
 DATA_DOCS_INDEX: Final = f"{DATA_DOCS}index.html"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chalice_app.chalicelib.aws.documents import Documents
     from chalice_app.chalicelib.aws.executions import Executions
-    from chalice_app.chalicelib.aws.landing_folder import Incoming
+    from chalice_app.chalicelib.aws.landing_folder import LandingFolder
     from chalice_app.chalicelib.aws.run_lock import RunLock
     from chalice_app.chalicelib.aws.run_table import RunTable
     from chalice_app.chalicelib.settings import Settings
@@ -236,10 +236,10 @@ class Pipeline:
         return Documents(self.client("s3"), self.settings.bucket)
 
     @cached_property
-    def incoming(self) -> "Incoming":
-        from chalice_app.chalicelib.aws.landing_folder import Incoming
+    def incoming(self) -> "LandingFolder":
+        from chalice_app.chalicelib.aws.landing_folder import LandingFolder
 
-        return Incoming(self.client("s3"), self.settings)
+        return LandingFolder(self.client("s3"), self.settings)
 
     @cached_property
     def executions(self) -> "Executions":

@@ -20,8 +20,7 @@ def file_verdict(
     reasons: Mapping[str, int] | None = None,
 ) -> FileVerdict:
     """``reasons`` counts bad rows, of which each has one reason."""
-    dataset, found = dataset_of(name), dict(reasons or {})
-    assert dataset is not None, name
+    found = dict(reasons or {})
     held = sum(count for reason, count in found.items() if reason in HELD_BACK)
     counts = {
         "accepted": (rows - sum(found.values()), sum(found.values()) - held, held),
@@ -33,7 +32,7 @@ def file_verdict(
         key=key or f"incoming/{name}",
         name=name,
         sha256=None,
-        dataset=dataset,
+        dataset=dataset_of(name) or "orders",
         status=status,
         reason="too_many_bad_rows" if rejected else None,
         detail=f"{rows} of its {rows} rows are bad" if rejected else None,

@@ -1,23 +1,35 @@
-"""The one place that connects the trigger's parts with AWS and with the environment."""
+"""The one place that connects the parts with AWS and with the environment.
+
+The functions translate the event of a Lambda function into a call. ``Parts`` builds what they call.
+"""
 
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
 import boto3
 from botocore.config import Config
 
 from contract.keys import dataset_of
+from contract.notice import Notice
 
-from .alerts.messages import Notice
 from .alerts.notifier import Notifier
+from .api import serving
+from .api.responses import Response
+from .api.routes import Api
 from .aws.causes import readable
+from .aws.documents import Documents
+from .aws.executions import Executions
 from .aws.kpi_tables import KpiQueries
-from .aws.run_table import End
-from .deployment import Deployment
+from .aws.landing_folder import LandingFolder
+from .aws.processed_folder import ProcessedFolder
+from .aws.run_lock import RunLock
+from .aws.run_table import End, RunTable
+from .runs.recorder import RunRecorder
 from .settings import Settings
 from .trigger import finish_run as finishing
 from .trigger.claim_files import Claim
@@ -29,6 +41,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
+
+# A connection for each of the files that are moved at the same time.
+_CONFIG: Final = Config(max_pool_connections=20, retries={"mode": "standard", "max_attempts": 5})
+# API Gateway waits 29 seconds: three attempts and their pauses must be over by then.
+_API_CONFIG: Final = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "max_attempts": 3},
+    max_pool_connections=50,
+)
 
 
 def on_uploads(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,43 +65,47 @@ def on_object_created(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_schedule() -> dict[str, Any]:
-    return _answer(Trigger(_deployment()).tick())
+    return _fields(_parts().trigger.tick())
 
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
     """Do what the run could not do itself: release the lock, end its record, send its message."""
     run_id, status = _run_id(detail["executionArn"]), detail["status"]
-    deployment = _deployment()
-    decision = Trigger(deployment).execution_ended(run_id, status)
-    _notifier(deployment).send_unsent(run_id, status)
-    return _answer(decision)
+    parts = _parts()
+    decision = parts.trigger.execution_ended(run_id, status)
+    parts.notifier.send_unsent(run_id, status)
+    return _fields(decision)
 
 
 def check_yesterday() -> dict[str, Any]:
-    return _sent(_notifier(_deployment()).notify_last_day())
+    return _sent(_parts().notifier.notify_last_day())
 
 
 def claim_files(event: Mapping[str, Any]) -> dict[str, Any]:
-    return Claim(_deployment()).recount(Request.parse(event))
+    return _parts().claim.claim_or_wait(Request.parse(event))
 
 
 def quarantine_rejected(event: Mapping[str, Any]) -> dict[str, Any]:
-    return finishing.quarantine_rejected(_deployment(), str(event["run_id"]))
+    return _parts().quarantine_rejected(str(event["run_id"]))
 
 
 def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
     """Finish a run; one with a ``failure`` only releases its lock."""
     run_id, cause = _run_id(event["execution"]), _cause(event)
-    if cause is None:
-        return finishing.finish_run(_deployment(), run_id)
-    return finishing.release_lock(_deployment(), run_id, cause)
+    parts = _parts()
+    return parts.finish_run(run_id) if cause is None else parts.release_lock(run_id, cause)
 
 
 def notify_run_end(event: Mapping[str, Any]) -> dict[str, Any]:
     """Send the message about a run, which has failed if there is a ``failure``."""
     run_id, cause = _run_id(event["execution"]), _cause(event)
     state: End = "SUCCEEDED" if cause is None else "FAILED"
-    return _sent(_notifier(_deployment()).notify_run_end(run_id, state, cause))
+    return _sent(_parts().notifier.notify_run_end(run_id, state, cause))
+
+
+def respond(operation: Callable[..., Response], request: Any, *path: str) -> Response:
+    """Return the REST API's response to Chalice's request."""
+    return serving.respond(operation, _api, request, *path)
 
 
 def _run_id(execution_arn: str) -> str:
@@ -95,10 +121,10 @@ def _cause(event: Mapping[str, Any]) -> str | None:
 def _check(keys: Iterable[str]) -> dict[str, Any]:
     if not any(dataset_of(key) for key in keys):
         return {"decision": "ignored"}
-    return _answer(Trigger(_deployment()).check())
+    return _fields(_parts().trigger.check())
 
 
-def _answer(decision: Decision | None) -> dict[str, Any]:
+def _fields(decision: Decision | None) -> dict[str, Any]:
     match decision:
         case None:
             return {"decision": "none"}
@@ -115,32 +141,136 @@ def _sent(notice: Notice | None) -> dict[str, Any]:
     return {"sent": None if notice is None else notice.subject}
 
 
-def _notifier(deployment: Deployment) -> Notifier:
-    settings = deployment.settings
-    kpis = KpiQueries(
-        _dynamodb(),
-        category_kpis=settings.category_kpis_table,
-        order_kpis=settings.order_kpis_table,
-    )
-    return Notifier(deployment, kpis, _sns())
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Builds each part of the pipeline from clients of AWS, settings and a clock (UTC)."""
+
+    s3: "S3Client"
+    sfn: "SFNClient"
+    dynamodb: "DynamoDBClient"
+    sns: "SNSClient"
+    settings: Settings
+    clock: Callable[[], datetime]
+
+    @property
+    def documents(self) -> Documents:
+        return Documents(self.s3, self.settings.bucket)
+
+    @property
+    def landing(self) -> LandingFolder:
+        return LandingFolder(self.s3, self.settings)
+
+    @property
+    def executions(self) -> Executions:
+        return Executions(self.sfn, self.settings)
+
+    @property
+    def lock(self) -> RunLock:
+        return RunLock(self.s3, self.executions, self.settings)
+
+    @property
+    def kpis(self) -> KpiQueries:
+        return KpiQueries(
+            self.dynamodb,
+            category_kpis=self.settings.category_kpis_table,
+            order_kpis=self.settings.order_kpis_table,
+        )
+
+    @property
+    def runs(self) -> RunTable:
+        return RunTable(self.dynamodb, self.settings.runs_table)
+
+    @property
+    def recorder(self) -> RunRecorder:
+        return RunRecorder(
+            table=self.runs,
+            documents=self.documents,
+            executions=self.executions,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger(
+            landing=self.landing,
+            lock=self.lock,
+            documents=self.documents,
+            executions=self.executions,
+            recorder=self.recorder,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(
+            landing=self.landing,
+            processed=ProcessedFolder(self.s3, self.settings.bucket, self.documents),
+            lock=self.lock,
+            documents=self.documents,
+            recorder=self.recorder,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @property
+    def notifier(self) -> Notifier:
+        return Notifier(
+            documents=self.documents,
+            executions=self.executions,
+            kpis=self.kpis,
+            sns=self.sns,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    def quarantine_rejected(self, run_id: str) -> dict[str, Any]:
+        return finishing.quarantine_rejected(run_id, documents=self.documents, landing=self.landing)
+
+    def finish_run(self, run_id: str) -> dict[str, Any]:
+        return finishing.finish_run(
+            run_id,
+            documents=self.documents,
+            landing=self.landing,
+            lock=self.lock,
+            recorder=self.recorder,
+            now=self.clock(),
+        )
+
+    def release_lock(self, run_id: str, cause: str | None = None) -> dict[str, Any]:
+        return finishing.release_lock(run_id, cause, lock=self.lock, recorder=self.recorder)
 
 
-def _deployment() -> Deployment:
-    return Deployment.connect(
+def _parts() -> Parts:
+    return Parts(
         s3=_s3(),
         sfn=_sfn(),
         dynamodb=_dynamodb(),
+        sns=_sns(),
         settings=Settings.from_env(os.environ),
+        clock=_now,
+    )
+
+
+@functools.cache
+def _api() -> Api:
+    settings = Settings.from_env(os.environ)
+    dynamodb = boto3.client("dynamodb", config=_API_CONFIG)
+    return Api(
+        kpis=KpiQueries(
+            dynamodb,
+            category_kpis=settings.category_kpis_table,
+            order_kpis=settings.order_kpis_table,
+        ),
+        runs=RunTable(dynamodb, settings.runs_table),
+        executions=Executions(boto3.client("stepfunctions", config=_API_CONFIG), settings),
         clock=_now,
     )
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-# One connection per place where moves run at the same time.
-_CONFIG = Config(max_pool_connections=20, retries={"mode": "standard", "max_attempts": 5})
 
 
 @functools.cache

@@ -9,14 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 import boto3
 import pytest
 
-from chalice_app.chalicelib.aws.landing_folder import Incoming
+from chalice_app.chalicelib.aws.landing_folder import LandingFolder
 from chalice_app.chalicelib.aws.run_table import RunTable
-from chalice_app.chalicelib.deployment import Deployment
 from chalice_app.chalicelib.settings import Settings
-from chalice_app.chalicelib.trigger import finish_run
-from chalice_app.chalicelib.trigger.claim_files import Claim
 from chalice_app.chalicelib.trigger.run_request import Request
 from chalice_app.chalicelib.trigger.start_batch import Trigger
+from chalice_app.chalicelib.wiring import Parts
 from contract.keys import RunKeys
 from contract.manifest import Manifest
 from contract.published import PublishedReport
@@ -46,6 +44,7 @@ class Pipeline:
     s3: object
     sfn: object
     dynamodb: object
+    sns: object
     settings: Settings
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     later: timedelta = field(default_factory=timedelta)
@@ -54,31 +53,32 @@ class Pipeline:
         return self.now() + self.later
 
     @property
-    def deployment(self) -> Deployment:
-        return Deployment.connect(
+    def parts(self) -> Parts:
+        return Parts(
             s3=self.s3,
             sfn=self.sfn,
             dynamodb=self.dynamodb,
+            sns=self.sns,
             settings=self.settings,
             clock=self.clock,
         )
 
     @property
     def trigger(self) -> Trigger:
-        return Trigger(self.deployment)
+        return self.parts.trigger
 
     def quarantine_rejected(self, run_id: str) -> dict:
-        return finish_run.quarantine_rejected(self.deployment, run_id)
+        return self.parts.quarantine_rejected(run_id)
 
     def finish_run(self, run_id: str) -> dict:
-        return finish_run.finish_run(self.deployment, run_id)
+        return self.parts.finish_run(run_id)
 
     def release_lock(self, run_id: str, cause: str | None = None) -> dict:
-        return finish_run.release_lock(self.deployment, run_id, cause)
+        return self.parts.release_lock(run_id, cause)
 
     @property
-    def incoming(self) -> Incoming:
-        return self.deployment.incoming
+    def landing(self) -> LandingFolder:
+        return self.parts.landing
 
     @property
     def records(self) -> RunTable:
@@ -93,7 +93,7 @@ class Pipeline:
             )
         started = self.sfn.describe_execution(executionArn=arn)["startDate"]
         request = {"execution": arn, "started_at": started.isoformat(), "input": given}
-        return Claim(self.deployment).recount(Request.parse(request))
+        return self.parts.claim.claim_or_wait(Request.parse(request))
 
     def upload(self, *names: str, body: bytes = b"x") -> None:
         for name in names:
@@ -121,7 +121,7 @@ class Pipeline:
         ]
 
     def manifest(self, run_id: str) -> Manifest:
-        manifest = self.deployment.documents.manifest(run_id)
+        manifest = self.parts.documents.manifest(run_id)
         assert manifest is not None
         return manifest
 
@@ -187,6 +187,7 @@ def new_pipeline(session: boto3.Session, **settings: object) -> Pipeline:
         s3,
         sfn,
         dynamodb,
+        session.client("sns"),
         Settings(
             bucket=bucket,
             state_machine_arn=machine,

@@ -95,7 +95,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.LOCK,
         keys.WAITING_SINCE,
         keys.PRODUCTS_ACCEPTED,
-        keys.WARNINGS_TOLD,
+        keys.REPORTED_WARNINGS,
         keys.DATA_DOCS_RUNS,
         run.manifest,
         run.kept_manifest,

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
-from chalice_app.chalicelib.alerts.messages import Notice
 from chalice_app.chalicelib.aws.execution_history import read_history
 from chalice_app.chalicelib.aws.run_table import RunRecord, RunTable
+from contract.notice import Notice
 from localcloud.cloud import LocalCloud
 from localcloud.provision import CLUSTER, Plan, Stack, provision, receive
 

@@ -218,7 +218,7 @@ def test_a_run_that_is_aborted_frees_the_lock_and_the_next_one_completes(
         assert sent.subject == f"Run stopped - dev {run.rsplit(':', 1)[-1]}"
         if state != "WaitForFiles":
             assert (
-                "Its 11 files lie in s3://ecommerce-data/incoming/ for the next run" in sent.message
+                "Its 11 files are in s3://ecommerce-data/incoming/ for the next run" in sent.message
             )
     if state == "TransformFiles" and news == "heard":
         shop.wait_for(lambda: shop.record(run)["state"] == "ABORTED", 30)

@@ -185,30 +185,32 @@ def _compared(day: date, figures: Sequence[Decimal], shown: Callable[[Decimal], 
     return f"{some}the last {HISTORY_WEEKS} {day:%A}s had {shown(low) if low == high else had}"
 
 
-# By date and check, which run has told people of it.
-Told = Mapping[str, Mapping[str, str]]
-# As many dates as are judged of one run; the oldest are forgotten.
+# The run that reported an anomaly, by date and check.
+Reported = Mapping[str, Mapping[str, str]]
+# As many dates as are judged of one run; older ones are dropped.
 MAX_DATES: Final = 400
 
 
-def worth_telling(
-    anomalies: Iterable[Anomaly], told: Told, teller: str, *, silenced: Collection[str]
+def unreported(
+    anomalies: Iterable[Anomaly], reported: Reported, reporter: str, *, silenced: Collection[str]
 ) -> list[Anomaly]:
-    """Return those that nobody else has told people of.
+    """Return those that no other reporter has reported.
 
-    What ``teller`` has told already it tells again: its answer may have been lost.
+    What ``reporter`` itself has reported is in the list: its message may not have been sent.
     """
     return [
         anomaly
         for anomaly in anomalies
         if anomaly.check not in silenced
-        and told.get(str(anomaly.day), {}).get(anomaly.check, teller) == teller
+        and reported.get(str(anomaly.day), {}).get(anomaly.check, reporter) == reporter
     ]
 
 
-def with_told(told: Told, anomalies: Iterable[Anomaly], teller: str) -> dict[str, dict[str, str]]:
-    """Return what has been told once ``teller`` has told these too."""
-    known = {day: dict(checks) for day, checks in told.items()}
+def with_reported(
+    reported: Reported, anomalies: Iterable[Anomaly], reporter: str
+) -> dict[str, dict[str, str]]:
+    """Return ``reported`` with the anomalies that ``reporter`` reports."""
+    known = {day: dict(checks) for day, checks in reported.items()}
     for anomaly in anomalies:
-        known.setdefault(str(anomaly.day), {})[anomaly.check] = teller
+        known.setdefault(str(anomaly.day), {})[anomaly.check] = reporter
     return {day: known[day] for day in sorted(known)[-MAX_DATES:]}

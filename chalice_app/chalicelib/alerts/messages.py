@@ -1,19 +1,20 @@
-"""What people are told: a subject and a message that can be acted on, read on a phone.
+"""The text of the alert messages: what has happened and what to do, for a phone's screen.
 
-Facts in, text out. A message names files, counts, reasons and commands; it never quotes a row,
-because it leaves AWS by mail.
+A message names files, counts, reasons and commands. It never quotes a row, because it leaves AWS by
+mail.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from contract.keys import RunKeys
-from contract.manifest import Manifest
+from contract.notice import Notice
+from contract.verdict import HELD_BACK, FileVerdict
 
 from ..aws.causes import readable
-from ..aws.run_table import End
+from ..runs.outcome import RunOutcome
 from ..settings import Settings
 from .anomalies import Anomaly
 
@@ -26,8 +27,6 @@ _NAME_LENGTH: Final = 120
 _TEXT_LENGTH: Final = 500
 # The reader shows the first line of a file that lacks its header, which is a row.
 _DETAIL_QUOTES_A_ROW: Final = "missing_column"
-# Rows of these reasons are held back; rows of all others are in quarantine.
-WAITING_FOR: Final = {"unknown_order": "order", "unknown_product": "product"}
 _HAPPENED: Final = {
     "SUCCEEDED": "has succeeded",
     "FAILED": "has failed",
@@ -37,69 +36,42 @@ _HAPPENED: Final = {
 _SUBJECTS: Final = {"FAILED": "Run failed", "TIMED_OUT": "Run timed out", "ABORTED": "Run stopped"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """``subject`` is one line of ASCII, as SNS wants it."""
+def of_run(
+    run: RunOutcome, settings: Settings, *, anomalies: Sequence[Anomaly] = ()
+) -> Notice | None:
+    """Return the message about a run that has ended.
 
-    subject: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """What is known of a run at its end: each part is None if its stage has not written it."""
-
-    run_id: str
-    state: End
-    cause: str | None = None
-    manifest: Manifest | None = None
-    verdict: Mapping[str, Any] | None = None
-    published: Mapping[str, Any] | None = None
-    anomalies: Sequence[Anomaly] = ()
-
-    @property
-    def files(self) -> Sequence[Mapping[str, Any]]:
-        """What the verdict says of each file."""
-        files: Sequence[Mapping[str, Any]] = (self.verdict or {}).get("files", ())
-        return files
-
-
-def of_run(run: Ended, settings: Settings) -> Notice | None:
-    """Return what to tell of a run; None of one that has succeeded and left nothing to look at."""
-    rejected = [file for file in run.files if file["status"] == "rejected"]
-    # All rows of a rejected file are with it.
-    spoilt = [f for f in run.files if f["status"] == "accepted" and f["quarantined_rows"]]
-    if "quarantined_rows" in settings.silenced:
-        spoilt = []
-    rows = sum(file["quarantined_rows"] for file in spoilt)
+    None: it has succeeded, and nothing in it needs attention.
+    """
+    paragraphs = _Paragraphs(run, settings, anomalies)
+    rejected, rows = paragraphs.rejected, sum(f.quarantined_rows for f in paragraphs.quarantined)
     counts = {
         f"{_number(len(rejected), 'file')} rejected": len(rejected),
         f"{_number(rows, 'row')} in quarantine": rows,
-        _number(len(run.anomalies), "unusual figure"): len(run.anomalies),
+        _number(len(anomalies), "unusual figure"): len(anomalies),
     }
     found = [what for what, count in counts.items() if count]
     if run.state == "SUCCEEDED" and not found:
         return None
-    telling = _Telling(run, settings, rejected=rejected, spoilt=spoilt)
     return Notice(
         subject=_subject(f"{_what(run, found)} - {settings.stage}", f" {run.run_id}"),
         message=_message(
-            [telling.sentence(found)],
-            telling.rejected_files(),
-            telling.quarantined_rows(),
-            telling.held_rows(),
-            telling.published(),
-            telling.left_files(),
-            _figures(run.anomalies),
-            telling.next_steps(),
-            telling.data_docs(),
+            [paragraphs.sentence(found)],
+            paragraphs.rejected_files(),
+            paragraphs.quarantined_rows(),
+            paragraphs.held_rows(),
+            paragraphs.published(),
+            paragraphs.remaining_files(),
+            _figures(anomalies),
+            paragraphs.next_steps(),
+            paragraphs.data_docs(),
         ),
     )
 
 
-def without_details(run: Ended, settings: Settings) -> Notice:
+def without_details(run: RunOutcome, settings: Settings) -> Notice:
     """Return the message about a failed run whose documents cannot be read."""
-    paragraphs = _Telling(run, settings, rejected=(), spoilt=())
+    paragraphs = _Paragraphs(run, settings, ())
     return Notice(
         subject=_subject(f"{_what(run, ())} - {settings.stage}", f" {run.run_id}"),
         message=_message(
@@ -116,7 +88,7 @@ def without_details(run: Ended, settings: Settings) -> Notice:
 
 
 def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notice | None:
-    """Return what to tell of a day that is complete; None when nothing in it is unusual."""
+    """Return the message about a complete day; None if nothing in it is unusual."""
     if not anomalies:
         return None
     late = any(anomaly.check == "freshness" for anomaly in anomalies)
@@ -134,7 +106,7 @@ def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notic
     )
 
 
-def _what(run: Ended, found: Sequence[str]) -> str:
+def _what(run: RunOutcome, found: Sequence[str]) -> str:
     if run.state == "SUCCEEDED":
         return f"Run succeeded, {', '.join(found)}"
     error = (run.cause or "").partition(":")[0] if run.state == "FAILED" else ""
@@ -142,50 +114,65 @@ def _what(run: Ended, found: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Telling:
-    """The paragraphs of one run's message; one that has nothing to say is empty."""
+class _Paragraphs:
+    """The paragraphs of the message about a run. Those that do not apply are empty."""
 
-    run: Ended
+    run: RunOutcome
     settings: Settings
-    rejected: Sequence[Mapping[str, Any]]
-    spoilt: Sequence[Mapping[str, Any]]
+    anomalies: Sequence[Anomaly]
+
+    @property
+    def files(self) -> Sequence[FileVerdict]:
+        return () if self.run.verdict is None else self.run.verdict.files
+
+    @property
+    def rejected(self) -> Sequence[FileVerdict]:
+        return () if self.run.verdict is None else self.run.verdict.rejected
+
+    @property
+    def quarantined(self) -> Sequence[FileVerdict]:
+        """The accepted files with rows in quarantine, unless that warning is silenced."""
+        if "quarantined_rows" in self.settings.silenced:
+            return ()
+        return [f for f in self.files if f.status == "accepted" and f.quarantined_rows]
 
     def sentence(self, found: Sequence[str]) -> str:
         run, settings = self.run, self.settings
-        told = f"Run {_name(run.run_id)} of stage {settings.stage} {_HAPPENED[run.state]}"
+        ended = f"Run {_name(run.run_id)} of stage {settings.stage} {_HAPPENED[run.state]}"
         if run.state == "SUCCEEDED":
-            return f"{told}: {', '.join(found)}."
+            return f"{ended}: {', '.join(found)}."
         cause = _text(readable(run.cause)) if run.cause else ""
-        return f"{told}: {cause}" if cause else f"{told}."
+        return f"{ended}: {cause}" if cause else f"{ended}."
 
     def rejected_files(self) -> list[str]:
         if not self.rejected:
             return []
-        of = _number(len(self.run.files), "file")
-        place = self._bucket(RunKeys(self.run.run_id).quarantined_file(""))
+        of = _number(len(self.files), "file")
+        folder = self._uri(RunKeys(self.run.run_id).quarantined_file(""))
         return [
-            f"Rejected, {len(self.rejected)} of {of}; they lie in {place}",
+            f"Rejected, {len(self.rejected)} of {of}; they are in {folder}",
             *_listed((_rejection(file) for file in self.rejected), len(self.rejected), "file"),
         ]
 
     def quarantined_rows(self) -> list[str]:
-        if not self.spoilt:
+        files = self.quarantined
+        if not files:
             return []
-        rows = sum(file["quarantined_rows"] for file in self.spoilt)
-        lie = self._bucket(f"{RunKeys(self.run.run_id).quarantined_rows}.csv")
+        rows = sum(file.quarantined_rows for file in files)
+        table = self._uri(f"{RunKeys(self.run.run_id).quarantined_rows}.csv")
         return [
-            f"In quarantine, {_number(rows, 'row')} of {_number(len(self.spoilt), 'file')}; "
-            f"with all their reasons in {lie}",
-            *_listed((_spoilt_rows(file) for file in self.spoilt), len(self.spoilt), "file"),
+            f"In quarantine, {_number(rows, 'row')} of {_number(len(files), 'file')}; "
+            f"with all their reasons in {table}",
+            *_listed(map(_bad_rows, files), len(files), "file"),
         ]
 
     def held_rows(self) -> list[str]:
-        held = sum(file["held_rows"] for file in self.run.files)
+        held = sum(file.held_rows for file in self.files)
         if not held:
             return []
         counts = {
-            parent: sum(file["reasons"].get(reason, 0) for file in self.run.files)
-            for reason, parent in WAITING_FOR.items()
+            parent: sum(file.reasons.get(reason, 0) for file in self.files)
+            for reason, parent in HELD_BACK.items()
         }
         why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in counts.items() if n)
         return [f"Held back, {_number(held, 'row')}: {why}; each counts once that is delivered."]
@@ -193,13 +180,14 @@ class _Telling:
     def published(self) -> list[str]:
         published = self.run.published
         if published is not None:
-            dates = sorted({*published["dates"]} - {*published.get("superseded", ())})
+            dates = sorted({*published.dates} - {*published.superseded})
             if not dates:
                 return ["No KPI has changed."]
-            span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-            version = published.get("ledger_version")
-            told = f"The KPIs of {_number(len(dates), 'date')} ({span}) are published"
-            return [f"{told}, ledger version {version}." if version else f"{told}."]
+            span = str(dates[0]) if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+            return [
+                f"The KPIs of {_number(len(dates), 'date')} ({span}) are published, "
+                f"ledger version {published.ledger_version}."
+            ]
         if self.run.state == "SUCCEEDED":
             return []
         if self._began_to_publish():
@@ -210,27 +198,26 @@ class _Telling:
         verdict, manifest = self.run.verdict, self.run.manifest
         if verdict is None:
             return manifest is not None and manifest.task == "recompute"
-        return bool(verdict["outcome"] != "all_rejected")
+        return verdict.outcome != "all_rejected"
 
-    def left_files(self) -> list[str]:
-        """Say where the other files of a run are that has not ended well."""
-        left, run = self._left(), self.run
-        if not left or run.state == "SUCCEEDED":
+    def remaining_files(self) -> list[str]:
+        """Say where the files are that a failed run has not moved to quarantine."""
+        keys, run = self._remaining(), self.run
+        if not keys or run.state == "SUCCEEDED":
             return []
-        place = self._bucket(self.settings.prefix)
+        folder = self._uri(self.settings.prefix)
         if run.published is not None:
-            place = f"{self._bucket(RunKeys(run.run_id).processed(''))}, or still in {place},"
-        files = f"Its {'other ' if self.rejected else ''}{_number(len(left), 'file')}"
-        lie = "lies" if len(left) == 1 else "lie"
+            folder = f"{self._uri(RunKeys(run.run_id).processed(''))}, or still in {folder},"
+        files = f"Its {'other ' if self.rejected else ''}{_number(len(keys), 'file')}"
         return [
-            f"{files} {lie} in {place} for the next run",
-            *_listed((_name(key) for key in left), len(left), "file"),
+            f"{files} {'is' if len(keys) == 1 else 'are'} in {folder} for the next run",
+            *_listed(map(_name, keys), len(keys), "file"),
         ]
 
-    def _left(self) -> list[str]:
+    def _remaining(self) -> list[str]:
         if self.run.manifest is None:
             return []
-        gone = {file["name"] for file in self.rejected}
+        gone = {file.name for file in self.rejected}
         return [
             file.key
             for file in self.run.manifest.files
@@ -243,50 +230,50 @@ class _Telling:
             "Correct what is rejected or in quarantine and upload it again; to get it:",
             self._command(f"quarantine {run.run_id} --download bad"),
         ]
-        correct = to_correct if self.rejected or self.spoilt else []
+        correct = to_correct if self.rejected or self.quarantined else []
         if run.state == "SUCCEEDED":
             return correct or self._see_days()
-        if run.verdict is not None and run.verdict["outcome"] == "all_rejected":
+        if run.verdict is not None and run.verdict.outcome == "all_rejected":
             return to_correct
         if run.manifest is None:
             return [
-                "It had claimed nothing; see what waits and who has the lock:",
+                "It had claimed no files; see which files wait and which run has the lock:",
                 self._command("status"),
             ]
-        too = f"; the schedule does so too, {self.settings.max_attempts} times in all"
+        retried = f"; the schedule does so too, {self.settings.max_attempts} times in all"
         return [
-            f"See why, then run it again{too if self._left() else ''}:",
+            f"See why, then run it again{retried if self._remaining() else ''}:",
             self._command(f"logs {run.run_id}"),
             self._command(f"replay {run.run_id} --wait"),
             *correct,
         ]
 
     def _see_days(self) -> list[str]:
-        days = sorted(anomaly.day for anomaly in self.run.anomalies)
+        days = sorted(anomaly.day for anomaly in self.anomalies)
         return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
 
     def data_docs(self) -> list[str]:
-        page = (self.run.verdict or {}).get("data_docs")
-        return [f"Data Docs: {self._bucket(page)}"] if page else []
+        page = None if self.run.verdict is None else self.run.verdict.data_docs
+        return [f"Data Docs: {self._uri(page)}"] if page else []
 
-    def _bucket(self, key: str) -> str:
+    def _uri(self, key: str) -> str:
         return f"s3://{self.settings.bucket}/{key}"
 
     def _command(self, command: str) -> str:
         return _command(command, self.settings)
 
 
-def _rejection(file: Mapping[str, Any]) -> str:
-    told = f"{_name(file['name'])}: {file['reason']}"
-    if not file["detail"] or file["reason"] == _DETAIL_QUOTES_A_ROW:
-        return told
-    return f"{told}, {_text(file['detail'])}"
+def _rejection(file: FileVerdict) -> str:
+    rejection = f"{_name(file.name)}: {file.reason}"
+    if not file.detail or file.reason == _DETAIL_QUOTES_A_ROW:
+        return rejection
+    return f"{rejection}, {_text(file.detail)}"
 
 
-def _spoilt_rows(file: Mapping[str, Any]) -> str:
-    reasons = {r: n for r, n in file["reasons"].items() if r not in WAITING_FOR}
+def _bad_rows(file: FileVerdict) -> str:
+    reasons = {r: n for r, n in file.reasons.items() if r not in HELD_BACK}
     counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-    return f"{_name(file['name'])}: {_number(file['quarantined_rows'], 'row')} ({counts})"
+    return f"{_name(file.name)}: {_number(file.quarantined_rows, 'row')} ({counts})"
 
 
 def _figures(anomalies: Sequence[Anomaly]) -> list[str]:
@@ -299,7 +286,7 @@ def _figures(anomalies: Sequence[Anomaly]) -> list[str]:
         "Unusual for the day of the week:",
         *(f"- {a.sentence} [{a.check}]" for a in newest[:_ANOMALIES]),
         *([f"- and {more:,} more"] if more > 0 else []),
-        "Each is told once. SILENCED_WARNINGS silences a check: docs/alerts.md",
+        "Each is reported once. SILENCED_WARNINGS silences a check: docs/alerts.md",
     ]
 
 
@@ -321,7 +308,7 @@ def _message(*paragraphs: Iterable[str]) -> str:
 
 
 def _subject(text: str, more: str = "") -> str:
-    """Return one line of ASCII; ``more``, which the message has too, only if all of it fits."""
+    """Return one line of ASCII, with ``more``, which the message has too, if all of it fits."""
     whole = text + more if len(text + more) <= _SUBJECT_LENGTH else text
     ascii_only = "".join(c if c.isascii() and c.isprintable() else "?" for c in whole)
     return ascii_only[:_SUBJECT_LENGTH]
@@ -340,6 +327,6 @@ def _text(text: str) -> str:
 
 
 def _line(text: str, length: int) -> str:
-    """Return text that others have written as a part of one line."""
+    """Return text from outside, such as a file name, so that it cannot start a new line."""
     line = "".join(c if c.isprintable() else "?" for c in text)
     return line if len(line) <= length else f"{line[: length - 1]}…"

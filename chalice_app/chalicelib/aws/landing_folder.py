@@ -1,7 +1,7 @@
-"""The landing folder: what lies in it, and how a claimed version leaves it.
+"""The landing folder: what is in it, and how a claimed version is moved out of it.
 
-A version leaves by being copied, then deleted by its version id. Whatever was
-uploaded under the same key since then stays, and the next run claims it.
+A version is copied, then deleted by its version id. A newer version under the same key stays, and
+the next run claims it.
 """
 
 import logging
@@ -46,10 +46,14 @@ class Listing:
     has_waiting: bool = False
 
 
-class Incoming:
+class LandingFolder:
     def __init__(self, s3: "S3Client", settings: Settings) -> None:
         self._s3 = s3
         self._settings = settings
+
+    @property
+    def prefix(self) -> str:
+        return self._settings.prefix
 
     def list(self) -> Listing:
         """List the landing folder, all pages of it, with version ids."""
@@ -70,7 +74,7 @@ class Incoming:
         )
 
     def remaining(self, files: Iterable[FileVersion]) -> tuple[FileVersion, ...]:
-        """Return those versions that have not left yet, overwritten ones among them."""
+        """Return those versions that are still in the folder, overwritten ones included."""
         here = {
             (version["Key"], version["VersionId"], version["ETag"].strip('"'))
             for version in self._versions()
@@ -119,7 +123,7 @@ class Incoming:
             )
 
     def _delete(self, file: FileVersion) -> bool:
-        """Delete a version; say whether it was still the one that lay there."""
+        """Delete a version; return False if another one has replaced it."""
         bucket = self._settings.bucket
         if file.version_id:
             self._s3.delete_object(Bucket=bucket, Key=file.key, VersionId=file.version_id)

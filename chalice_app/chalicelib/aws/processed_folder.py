@@ -1,7 +1,7 @@
-"""What runs have taken in: processed/RUN/ holds the files of each run, and nothing moves them.
+"""The processed files: processed/RUN/ holds those of each run, and nothing moves them.
 
-A run that reads them again (a replay, a rebuild) pins their versions and gives them back the
-name and the landing time that they were delivered with, because the ledger's rules go by both.
+A run that reads them again (a replay, a rebuild) claims their versions with the name and the
+landing time of their delivery, because the ledger's rules depend on both.
 """
 
 import logging
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 _READS_AT_ONCE: Final = 16
 
 
-class Processed:
+class ProcessedFolder:
     def __init__(self, s3: "S3Client", bucket: str, documents: Documents) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._documents = documents
 
     def of_run(self, run_id: str) -> tuple[FileVersion, ...]:
-        """Return what lies in processed/ of one run, in the order of the keys."""
+        """Return the processed files of one run, in the order of their keys."""
         return self._pin(RunKeys(run_id).processed(""))
 
     def all(self) -> tuple[FileVersion, ...]:
-        """Return everything that was ever processed, in the order of the keys."""
+        """Return all files that were ever processed, in the order of their keys."""
         return self._pin(PROCESSED)
 
     def _pin(self, prefix: str) -> tuple[FileVersion, ...]:
@@ -52,7 +52,7 @@ class Processed:
         return tuple(sorted(files, key=lambda file: file.key))
 
     def _landing_times(self, run_id: str) -> dict[str, datetime]:
-        """Return the landing times of a run's files by name; of none if nothing tells them."""
+        """Return the landing times of a run's files by name; empty without a readable manifest."""
         manifest: Manifest | None = None
         try:
             manifest = self._documents.kept_manifest(run_id)
@@ -62,7 +62,7 @@ class Processed:
 
 
 def _file(version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
-    """Return a listed version; a file of which no manifest knows has landed in processed/."""
+    """Return a listed version; a file in no manifest counts as landed when it was put here."""
     run_id, name = _run_and_name(version["Key"])
     put_at: datetime = version["LastModified"]
     return FileVersion(

@@ -1,18 +1,25 @@
-"""What the state machine's first state calls: count, and make sure that the run has its claim.
+"""The first state of the machine: the run claims its files, or waits.
 
-A run that the trigger started has a manifest and the lock already, and this only says
-so. A run that a person started has neither. It waits for the lock; files that are no whole
-batch wait for the thresholds as well (both bounded by ``force_after`` from its start). A
-replay, a recompute and a rebuild are no batches: they start as soon as they have the lock.
+A run that the trigger started has a manifest and the lock already. A run that a person started
+has neither: it waits for the lock, and a batch below the thresholds waits for more files. Both
+waits end ``force_after`` after its start. A replay, a recompute and a rebuild have no thresholds:
+they start as soon as they have the lock.
 """
 
 import logging
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from contract.keys import PROCESSED
 from contract.manifest import FileVersion, Manifest
 
-from ..deployment import Deployment
+from ..aws.documents import Documents
+from ..aws.landing_folder import LandingFolder
+from ..aws.processed_folder import ProcessedFolder
+from ..aws.run_lock import RunLock
+from ..runs.recorder import RunRecorder
+from ..settings import Settings
 from .run_request import Batch, ClaimError, Rebuild, Recompute, Replay, Request
 from .start_batch import Counts, execution_input, products_accepted, select_batch
 
@@ -20,35 +27,51 @@ log = logging.getLogger(__name__)
 
 
 class Claim:
-    def __init__(self, deployment: Deployment) -> None:
-        self._at = deployment
+    def __init__(
+        self,
+        *,
+        landing: LandingFolder,
+        processed: ProcessedFolder,
+        lock: RunLock,
+        documents: Documents,
+        recorder: RunRecorder,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._landing = landing
+        self._processed = processed
+        self._lock = lock
+        self._documents = documents
+        self._recorder = recorder
+        self._settings = settings
+        self._clock = clock
 
-    def recount(self, request: Request) -> dict[str, Any]:
+    def claim_or_wait(self, request: Request) -> dict[str, Any]:
         """Return the run's input, with ``met`` true once its files are claimed.
 
         Raises ClaimError when the wait is over and there is nothing to claim.
         """
-        answer = self._recount(request)
-        counted = {name: answer[name] for name in ("met", *Counts().as_input())}
+        claimed = self._claim_or_wait(request)
+        counted = {name: claimed[name] for name in ("met", *Counts().as_input())}
         log.info("counted", extra={"run_id": request.run_id, **counted})
-        return answer
+        return claimed
 
-    def _recount(self, request: Request) -> dict[str, Any]:
-        now = self._at.clock()
-        over = now >= request.started_at + self._at.settings.force_after
-        if self._at.lock.ensure(request.run_id, now) is None:
+    def _claim_or_wait(self, request: Request) -> dict[str, Any]:
+        now = self._clock()
+        over = now >= request.started_at + self._settings.force_after
+        if self._lock.ensure(request.run_id, now) is None:
             if over:
                 raise ClaimError(
                     f"{request.run_id}: another run has held the lock since "
                     f"{request.started_at:%H:%M} UTC; start again when it has ended"
                 )
             return _not_yet(request, Counts())
-        manifest = self._at.documents.manifest(request.run_id)
+        manifest = self._documents.manifest(request.run_id)
         if manifest is None:
             manifest = self._claim(request, over=over)
         if manifest is None:
-            return _not_yet(request, Counts.of(self._at.incoming.list().files))
-        self._at.recorder.record_claim(manifest, request.started_at)
+            return _not_yet(request, Counts.of(self._landing.list().files))
+        self._recorder.record_claim(manifest, request.started_at)
         return {
             **execution_input(manifest),
             "bytes": sum(file.size for file in manifest.files),
@@ -67,7 +90,7 @@ class Claim:
                 manifest = self._claim_everything(request)
         if manifest is None:
             return None
-        manifest = self._at.documents.write_manifest(manifest)
+        manifest = self._documents.write_manifest(manifest)
         log.info(
             "files claimed",
             extra={"run_id": request.run_id, "task": manifest.task, "files": len(manifest.files)},
@@ -75,9 +98,9 @@ class Claim:
         return manifest
 
     def _claim_batch(self, request: Request, batch: Batch, *, over: bool) -> Manifest | None:
-        landed = self._at.incoming.list().files
-        settings = self._at.settings
-        products_known = products_accepted(self._at.documents)
+        landed = self._landing.list().files
+        settings = self._settings
+        products_known = products_accepted(self._documents)
         files = tuple(file for file in landed if file.key in batch.keys)
         missing = sorted(set(batch.keys) - {file.key for file in files})
         if missing and (over or request.forced):
@@ -87,7 +110,7 @@ class Claim:
             )
         met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced:
-            # What was asked for is no whole batch: what else has landed joins it.
+            # Below the thresholds, the other files that have landed join the batch.
             files = landed
             met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced and not over:
@@ -102,7 +125,7 @@ class Claim:
         )
 
     def _claim_replay(self, request: Request, replay: Replay) -> Manifest:
-        earlier = self._at.documents.manifest(replay.run_id)
+        earlier = self._documents.manifest(replay.run_id)
         if earlier is None:
             raise ClaimError(
                 f"run {replay.run_id} has no manifest, so there is nothing to replay: "
@@ -115,43 +138,41 @@ class Claim:
         files = self._files_of(earlier)
         if not files:
             raise ClaimError(
-                f"run {replay.run_id} has nothing in {self._at.settings.prefix} or {PROCESSED}: "
-                "a later run has taken its files, or they lie in quarantine/; correct those and "
+                f"run {replay.run_id} has nothing in {self._settings.prefix} or {PROCESSED}: "
+                "a later run has taken its files, or they are in quarantine/; correct those and "
                 "deliver them again"
             )
         return self._manifest(request, files=files)
 
     def _files_of(self, earlier: Manifest) -> tuple[FileVersion, ...]:
-        """Return where an earlier run's files lie now, in the order of their keys.
+        """Return where an earlier run's files are now, in the order of their keys.
 
-        A run that has ended well has them in processed/. One that failed has left them in the
-        landing folder, where a correction may have replaced them. What an earlier run had
-        itself read again from processed/ lies there still.
+        The files of a run that succeeded are in processed/. Those of a failed run are in the
+        landing folder, where a correction may have replaced them. Files that the earlier run itself
+        read from processed/ are still there.
         """
-        landing = self._at.settings.prefix
+        landing = self._settings.prefix
         again = [file for file in earlier.files if not file.key.startswith(landing)]
-        done = self._at.processed.of_run(earlier.run_id)
+        done = self._processed.of_run(earlier.run_id)
         if done:
             names = {file.name for file in done}
             left = [
-                file
-                for file in self._at.incoming.remaining(earlier.files)
-                if file.name not in names
+                file for file in self._landing.remaining(earlier.files) if file.name not in names
             ]
         else:
             keys = {file.key for file in earlier.files}
-            left = [file for file in self._at.incoming.list().files if file.key in keys]
+            left = [file for file in self._landing.list().files if file.key in keys]
         return tuple(sorted((*again, *done, *left), key=lambda file: file.key))
 
     def _claim_dates(self, request: Request, dates: Recompute) -> Manifest:
         return self._manifest(request, task="recompute", start=dates.start, end=dates.end)
 
     def _claim_everything(self, request: Request) -> Manifest:
-        files = self._at.processed.all()
+        files = self._processed.all()
         if not files:
             raise ClaimError(
-                f"{request.run_id}: nothing lies in {PROCESSED}, so there is nothing to rebuild "
-                f"from; upload files to {self._at.settings.prefix} first"
+                f"{request.run_id}: {PROCESSED} is empty, so there is nothing to rebuild "
+                f"from; upload files to {self._settings.prefix} first"
             )
         return self._manifest(request, task="rebuild", files=files)
 
@@ -159,8 +180,8 @@ class Claim:
         return Manifest(
             **{
                 "run_id": request.run_id,
-                "bucket": self._at.settings.bucket,
-                "created_at": self._at.clock(),
+                "bucket": self._settings.bucket,
+                "created_at": self._clock(),
                 "forced": request.forced,
                 "files": (),
                 **claimed,

@@ -7,6 +7,7 @@ folder and belongs to the next run.
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from contract.keys import PRODUCTS_ACCEPTED, QUARANTINE, RunKeys
@@ -14,7 +15,10 @@ from contract.manifest import FileVersion, Manifest
 from contract.typed_json import DocumentError
 from contract.verdict import Verdict
 
-from ..deployment import Deployment
+from ..aws.documents import Documents
+from ..aws.landing_folder import LandingFolder
+from ..aws.run_lock import RunLock
+from ..runs.recorder import RunRecorder
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +31,22 @@ class AllFilesRejected(RuntimeError):  # noqa: N818 - the error's name in the st
     """No row of the run was accepted, and its files are in quarantine: the run has failed."""
 
 
-def quarantine_rejected(deployment: Deployment, run_id: str) -> dict[str, Any]:
+def quarantine_rejected(
+    run_id: str, *, documents: Documents, landing: LandingFolder
+) -> dict[str, Any]:
     """Move the files that the verdict rejects to quarantine/.
 
     Raises:
         AllFilesRejected: no row was accepted. Duplicates are in processed/ then.
         VerdictError: there is no verdict that can be used.
     """
-    manifest, verdict = _manifest(deployment, run_id), _verdict(deployment, run_id)
+    manifest, verdict = _manifest(run_id, documents), _verdict(run_id, documents)
     all_rejected = verdict.outcome == "all_rejected"
-    moved = deployment.incoming.move(
+    moved = landing.move(
         run_id,
         (
             (file, to)
-            for file, to in _destinations(deployment, manifest, verdict)
+            for file, to in _destinations(manifest, verdict, landing.prefix)
             if all_rejected or to.startswith(QUARANTINE)
         ),
     )
@@ -54,52 +60,57 @@ def quarantine_rejected(deployment: Deployment, run_id: str) -> dict[str, Any]:
     return {"outcome": verdict.outcome, "files_moved": moved}
 
 
-def finish_run(deployment: Deployment, run_id: str) -> dict[str, Any]:
+def finish_run(
+    run_id: str,
+    *,
+    documents: Documents,
+    landing: LandingFolder,
+    lock: RunLock,
+    recorder: RunRecorder,
+    now: datetime,
+) -> dict[str, Any]:
     """Move the remaining files of a run that has succeeded, and release its lock."""
-    manifest = _manifest(deployment, run_id)
+    manifest = _manifest(run_id, documents)
+    moved = 0
     # A recompute has read no files and has no verdict.
-    moved = 0 if manifest.task == "recompute" else _move_accepted(deployment, manifest)
-    released = _release(deployment, run_id)
-    deployment.recorder.record_end(run_id, "SUCCEEDED")
+    if manifest.task != "recompute":
+        verdict = _verdict(run_id, documents)
+        moved = _move_remaining(manifest, verdict, documents, landing)
+        if any(file.dataset == "products" and file.status == "accepted" for file in verdict.files):
+            documents.write(PRODUCTS_ACCEPTED, {"run_id": run_id, "at": now.isoformat()})
+    released = _release(run_id, lock)
+    recorder.record_end(run_id, "SUCCEEDED")
     return {"files_moved": moved, "released": released}
 
 
-def release_lock(deployment: Deployment, run_id: str, cause: str | None = None) -> dict[str, Any]:
+def release_lock(
+    run_id: str, cause: str | None = None, *, lock: RunLock, recorder: RunRecorder
+) -> dict[str, Any]:
     """Release the lock of a run that has failed for that cause, unless another run has it."""
-    released = _release(deployment, run_id)
-    deployment.recorder.record_end(run_id, "FAILED", cause)
+    released = _release(run_id, lock)
+    recorder.record_end(run_id, "FAILED", cause)
     return {"released": released}
 
 
-def _release(deployment: Deployment, run_id: str) -> bool:
-    released = deployment.lock.release(run_id)
+def _release(run_id: str, lock: RunLock) -> bool:
+    released = lock.release(run_id)
     log.info("lock released", extra={"run_id": run_id, "was_ours": released})
     return released
 
 
-def _move_accepted(deployment: Deployment, manifest: Manifest) -> int:
-    verdict = _verdict(deployment, manifest.run_id)
-    remaining = set(deployment.incoming.remaining(manifest.files))
+def _move_remaining(
+    manifest: Manifest, verdict: Verdict, documents: Documents, landing: LandingFolder
+) -> int:
+    remaining = set(landing.remaining(manifest.files))
     if remaining:
-        deployment.documents.keep_manifest(manifest)
-    moved = deployment.incoming.move(
-        manifest.run_id,
-        (
-            (file, to)
-            for file, to in _destinations(deployment, manifest, verdict)
-            if file in remaining
-        ),
-    )
-    if any(file.dataset == "products" and file.status == "accepted" for file in verdict.files):
-        deployment.documents.write(
-            PRODUCTS_ACCEPTED,
-            {"run_id": manifest.run_id, "at": deployment.clock().isoformat()},
-        )
-    return moved
+        documents.keep_manifest(manifest)
+    destinations = _destinations(manifest, verdict, landing.prefix)
+    moves = ((file, to) for file, to in destinations if file in remaining)
+    return landing.move(manifest.run_id, moves)
 
 
-def _manifest(deployment: Deployment, run_id: str) -> Manifest:
-    manifest = deployment.documents.manifest(run_id)
+def _manifest(run_id: str, documents: Documents) -> Manifest:
+    manifest = documents.manifest(run_id)
     if manifest is None:
         raise VerdictError(
             f"{RunKeys(run_id).manifest} is gone: restore it from its earlier version"
@@ -107,10 +118,10 @@ def _manifest(deployment: Deployment, run_id: str) -> Manifest:
     return manifest
 
 
-def _verdict(deployment: Deployment, run_id: str) -> Verdict:
+def _verdict(run_id: str, documents: Documents) -> Verdict:
     key = RunKeys(run_id).verdict
     try:
-        verdict = deployment.documents.verdict(run_id)
+        verdict = documents.verdict(run_id)
     except DocumentError as error:
         raise VerdictError(
             f"{key} cannot be read, {error}: deploy the functions and the images of one release"
@@ -125,7 +136,7 @@ def _verdict(deployment: Deployment, run_id: str) -> Verdict:
 
 
 def _destinations(
-    deployment: Deployment, manifest: Manifest, verdict: Verdict
+    manifest: Manifest, verdict: Verdict, landing_prefix: str
 ) -> list[tuple[FileVersion, str]]:
     """Return where each version of the landing folder belongs.
 
@@ -140,5 +151,5 @@ def _destinations(
             keys.quarantined_file(file.name) if file.key in rejected else keys.processed(file.name),
         )
         for file in manifest.files
-        if file.key.startswith(deployment.settings.prefix)
+        if file.key.startswith(landing_prefix)
     ]

@@ -1,16 +1,16 @@
-"""When a batch starts: a pure decision, and the shell that applies it.
+"""When a batch starts: a pure decision, and the code that applies it.
 
-``decide`` looks at the listing, the lock, the clock and the settings and nothing else.
-``Trigger.check`` gathers those, takes the lock, decides once more on what it sees
-*under* the lock, freezes that in a manifest and starts the execution. Every entry
-point (upload, schedule, end of an execution) is the same check.
+``decide`` depends on the listing, the lock, the clock and the settings only. ``Trigger.check``
+gathers those, takes the lock, decides again on what it lists *under* the lock, writes that into a
+manifest and starts the execution. Every event (an upload, the schedule, the end of an execution)
+runs the same check.
 """
 
 import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,10 +19,11 @@ from contract.keys import PRODUCTS_ACCEPTED, RunKeys
 from contract.manifest import FileVersion, Manifest
 
 from ..aws.documents import Documents
-from ..aws.landing_folder import Listing
-from ..aws.run_lock import Lock
-from ..deployment import Deployment
+from ..aws.executions import Executions
+from ..aws.landing_folder import LandingFolder, Listing
+from ..aws.run_lock import Lock, RunLock
 from ..runs import metrics
+from ..runs.recorder import RunRecorder
 from ..settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Since when files have been waiting; ``rest_of`` if they are what a capped batch left."""
+    """Since when files wait; ``rest_of`` is the run whose capped batch left them."""
 
     since: datetime
     rest_of: str | None = None
@@ -108,10 +109,10 @@ def decide(
     waiting: Waiting | None = None,
     products_known: bool = False,
 ) -> Decision:
-    """Decide what a look at the landing folder means.
+    """Decide whether a batch starts.
 
-    ``lock`` is a lock that is really held; a free or stale one is None. Thresholds are
-    counted over the whole folder, the cap is applied afterwards.
+    ``lock`` is None when it is free or stale. Thresholds are counted over the whole folder; the cap
+    is applied afterwards.
     """
     counts = Counts.of(listing.files)
     if not listing.files:
@@ -142,7 +143,7 @@ def select_batch(files: Iterable[FileVersion], cap: int) -> tuple[FileVersion, .
 
 
 def batch_id(files: Sequence[FileVersion]) -> str:
-    """Return the name that these versions, and no others, give their run.
+    """Return the id of the run of these versions, and of no others.
 
     It begins with the landing time of the latest file, so that ids sort by time.
     """
@@ -153,7 +154,7 @@ def batch_id(files: Sequence[FileVersion]) -> str:
 
 
 def execution_input(manifest: Manifest) -> dict[str, Any]:
-    """Return what the machine gets of a manifest.
+    """Return the execution's input for a manifest.
 
     A rebuild claims more files than the 256 KiB of a state can name: it gets their counts.
     """
@@ -169,73 +170,89 @@ def execution_input(manifest: Manifest) -> dict[str, Any]:
 
 
 class Trigger:
-    """The shell around ``decide``."""
+    """Applies what ``decide`` returns."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._at = deployment
+    def __init__(
+        self,
+        *,
+        landing: LandingFolder,
+        lock: RunLock,
+        documents: Documents,
+        executions: Executions,
+        recorder: RunRecorder,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._landing = landing
+        self._lock = lock
+        self._documents = documents
+        self._executions = executions
+        self._recorder = recorder
+        self._settings = settings
+        self._clock = clock
 
     def check(self) -> Decision:
-        """Look at the landing folder once and do what follows from it."""
-        decision = self._look(holder=True)
+        """List the landing folder once, and start a batch if one is due."""
+        decision = self._decide(holder=True)
         if isinstance(decision, Start):
             decision = self._start(decision)
         log.info("checked", extra=_fields(decision))
         return decision
 
     def execution_ended(self, run_id: str, status: str) -> Decision | None:
-        """Free a run's lock if it still has it, and start what has piled up meanwhile.
+        """Release the lock of an ended run if it still has it, and check for the next batch.
 
-        After a failure the schedule starts the next attempt, so that a broken batch is
-        not retried at once for ever.
+        After a failure the schedule starts the next attempt, so that a batch that always fails is
+        not retried at once.
         """
-        released = self._at.lock.release(run_id)
+        released = self._lock.release(run_id)
         log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
-        self._at.recorder.record_ended_execution(run_id)
+        self._recorder.record_ended_execution(run_id)
         return self.check() if status == "SUCCEEDED" else None
 
     def tick(self) -> Decision:
-        """Repair what events may have missed: a stale lock, a late batch, a run's end."""
-        self._at.lock.free_if_stale(self._at.clock())
-        self._at.recorder.complete_records()
+        """Repair what lost events leave: a stale lock, a late batch, a run without its end."""
+        self._lock.free_if_stale(self._clock())
+        self._recorder.complete_records()
         return self.check()
 
-    def _look(self, *, holder: bool) -> Decision:
-        listing = self._at.incoming.list()
+    def _decide(self, *, holder: bool) -> Decision:
+        listing = self._landing.list()
         if listing.unrecognised:
             log.warning(
-                "files with unknown names lie in the landing folder",
+                "files with unknown names are in the landing folder",
                 extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
             )
-        now = self._at.clock()
+        now = self._clock()
         if listing.files:
-            waiting_now = metrics.of_waiting(listing.files, now, stage=self._at.settings.stage)
+            waiting_now = metrics.of_waiting(listing.files, now, stage=self._settings.stage)
             log.info("files waiting", extra=waiting_now)
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
         decision = decide(
             listing,
-            self._at.lock.holder(now) if holder and listing.has_lock and listing.files else None,
+            self._lock.holder(now) if holder and listing.has_lock and listing.files else None,
             now,
-            self._at.settings,
+            self._settings,
             waiting=waiting,
             products_known=bool(listing.files)
-            and counts.products < self._at.settings.min_product_files
-            and products_accepted(self._at.documents),
+            and counts.products < self._settings.min_product_files
+            and products_accepted(self._documents),
         )
         if isinstance(decision, Wait):
-            self._note_waiting(
+            self._write_waiting(
                 waiting, None if decision.since is None else Waiting(since=decision.since)
             )
         return decision
 
     def _start(self, seen: Start) -> Decision:
-        lock = self._at.lock.acquire(batch_id(seen.files), self._at.clock())
+        lock = self._lock.acquire(batch_id(seen.files), self._clock())
         if lock is None:
             return Busy(run_id="")
         started = False
         try:
-            # Under the lock nothing else moves files out, so this look is the exact one.
-            decision = self._look(holder=False)
+            # Under the lock nothing else moves files out, so this listing is the exact one.
+            decision = self._decide(holder=False)
             if not isinstance(decision, Start):
                 return decision
             run_id = self._next_attempt(batch_id(decision.files))
@@ -243,68 +260,68 @@ class Trigger:
                 counts = Counts.of(decision.files)
                 return Wait(counts=counts, reason="this batch has failed too often")
             manifest = self._freeze(run_id, decision)
-            renewed = self._at.lock.renew(lock, run_id, self._at.clock())
+            renewed = self._lock.renew(lock, run_id, self._clock())
             if renewed is None:
                 return Busy(run_id="")
             lock = renewed
-            self._at.executions.start(run_id, execution_input(manifest))
+            self._executions.start(run_id, execution_input(manifest))
             started = True
             log.info("run started", extra={"run_id": run_id, "files": len(manifest.files)})
             return replace(decision, run_id=run_id)
         finally:
             if not started:
-                self._at.lock.drop(lock)
+                self._lock.drop(lock)
 
     def _next_attempt(self, name: str) -> str | None:
         """Return the first of name, name-2, name-3, … that has not run; None after the last."""
-        for attempt in range(1, self._at.settings.max_attempts + 1):
+        for attempt in range(1, self._settings.max_attempts + 1):
             run_id = name if attempt == 1 else f"{name}-{attempt}"
-            if self._at.executions.status(self._at.settings.execution_arn(run_id)) is None:
+            if self._executions.status(self._settings.execution_arn(run_id)) is None:
                 return run_id
         log.error(
             "batch given up: move its files away, or replay it by hand",
-            extra={"run_id": name, "attempts": self._at.settings.max_attempts},
+            extra={"run_id": name, "attempts": self._settings.max_attempts},
         )
         return None
 
     def _freeze(self, run_id: str, start: Start) -> Manifest:
         manifest = Manifest(
             run_id=run_id,
-            bucket=self._at.settings.bucket,
-            created_at=self._at.clock(),
+            bucket=self._settings.bucket,
+            created_at=self._clock(),
             forced=start.forced,
             files=start.files,
         )
-        manifest = self._at.documents.write_manifest(manifest)
+        manifest = self._documents.write_manifest(manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
-        self._note_waiting(self._read_waiting(), rest)
+        self._write_waiting(self._read_waiting(), rest)
         return manifest
 
     def _read_waiting(self) -> Waiting | None:
-        key = self._at.settings.waiting_key
+        key = self._settings.waiting_key
         try:
-            document = self._at.documents.read(key)
+            document = self._documents.read(key)
             if document is None:
                 return None
             return Waiting(
                 since=datetime.fromisoformat(document["since"]), rest_of=document["rest_of"]
             )
         except (KeyError, TypeError, ValueError):
-            log.warning("unreadable, written anew", extra={"key": key})
+            log.warning("unreadable, is written again", extra={"key": key})
             return None
 
-    def _note_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
-        key = self._at.settings.waiting_key
+    def _write_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
+        key = self._settings.waiting_key
         if new == old:
             return
         if new is None:
-            self._at.documents.delete(key)
+            self._documents.delete(key)
         else:
-            self._at.documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
+            self._documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
 
 
 def products_accepted(documents: Documents) -> bool:
-    """Say whether an earlier run has accepted a products file."""
+    """Return whether an earlier run has accepted a products file."""
     return documents.exists(PRODUCTS_ACCEPTED)
 
 

@@ -8,21 +8,24 @@ The validator really judges the deliveries; a test compares, so that no message 
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from chalice_app.chalicelib.alerts import anomalies, messages
-from chalice_app.chalicelib.alerts.anomalies import Day
-from chalice_app.chalicelib.alerts.messages import Ended, Notice
+from chalice_app.chalicelib.alerts.anomalies import Anomaly, Day
+from chalice_app.chalicelib.runs.outcome import RunOutcome
 from chalice_app.chalicelib.settings import Settings
 from contract.manifest import FileVersion, Manifest
+from contract.notice import Notice
 from delivery.landed_files import files_in
 from delivery.storage import Folder
 from expectations import validate
 from tests.conftest import HEADERS, ROOT
+from tests.documents import published
 
 DOCUMENT: Final = ROOT / "docs/alerts.md"
 # Everything from here on is generated.
@@ -34,13 +37,9 @@ SETTINGS: Final = Settings(
 )
 RUN: Final = "20250310T091500Z-3f7a1c90b2d4e586"
 NOW: Final = datetime(2025, 3, 10, 9, 15, tzinfo=UTC)
-# It stands in each bad row and in the file without a header, and must not be told to anybody.
+# It is in each bad row and in the file without a header, and must be in no message.
 PRIVATE: Final = "jane.doe@example.com"
-PUBLISHED: Final[dict[str, Any]] = {
-    "dates": ["2025-03-08", "2025-03-09"],
-    "superseded": [],
-    "ledger_version": 41,
-}
+PUBLISHED: Final = published([date(2025, 3, 8), date(2025, 3, 9)], run_id=RUN, ledger_version=41)
 
 
 def main() -> int:
@@ -60,7 +59,7 @@ def render(work: Path) -> str:
 def examples(work: Path) -> Iterator[tuple[str, Notice]]:
     """Yield the title and the message of each kind; ``work`` is an empty folder."""
     mixed, bad = _judged(_mixed(), work / "mixed"), _judged(_all_bad(), work / "bad")
-    figures = anomalies.unusual(_DAYS_TOLD, _days(), min_history=4)
+    figures = anomalies.unusual(_DAYS, _history(), min_history=4)
 
     yield (
         "A run that has succeeded, with files and rows to correct",
@@ -68,7 +67,7 @@ def examples(work: Path) -> Iterator[tuple[str, Notice]]:
     )
     yield (
         "A run that has succeeded, with unusual figures",
-        _of_run(state="SUCCEEDED", published=PUBLISHED, anomalies=figures, **_clean(mixed)),
+        _of_run(state="SUCCEEDED", published=PUBLISHED, figures=figures, **_clean(mixed)),
     )
     yield (
         "A run that has failed because no row was good",
@@ -104,15 +103,15 @@ _NO_FILES: Final = {
     "errorMessage": f"{RUN}: nothing to process in incoming/; upload the files, then start again",
 }
 _SATURDAY, _SUNDAY = date(2025, 3, 8), date(2025, 3, 9)
-_DAYS_TOLD: Final = (_SATURDAY, _SUNDAY)
+_DAYS: Final = (_SATURDAY, _SUNDAY)
 
 
-def _days() -> dict[date, Day]:
+def _history() -> dict[date, Day]:
     """Return eight calm weeks, a Saturday of returns, and a Sunday of few but large orders."""
     orders = (200, 180, 240, 190, 205, 210, 200, 195)
     days = {
         before: Day(orders=Decimal(n), revenue=n * Decimal("88.40"), return_rate=Decimal("4.00"))
-        for day in _DAYS_TOLD
+        for day in _DAYS
         for before, n in zip(anomalies.compared(day), orders, strict=True)
     }
     return days | {
@@ -123,15 +122,16 @@ def _days() -> dict[date, Day]:
     }
 
 
-def _of_run(**known: Any) -> Notice:
-    notice = messages.of_run(Ended(run_id=RUN, **known), SETTINGS)
+def _of_run(*, figures: Sequence[Anomaly] = (), **known: Any) -> Notice:
+    run = RunOutcome(run_id=RUN, **known)
+    notice = messages.of_run(run, SETTINGS, anomalies=figures)
     assert notice is not None
     return notice
 
 
-def _day(found: list[anomalies.Anomaly]) -> Notice:
+def _day(found: list[Anomaly]) -> Notice:
     if not found:
-        days = {day: figures for day, figures in _days().items() if day < _SATURDAY}
+        days = {day: figures for day, figures in _history().items() if day < _SATURDAY}
         by = datetime(2025, 3, 9, 6, tzinfo=UTC)
         found = anomalies.missing(_SATURDAY, days, by=by, min_history=4)
     else:
@@ -143,14 +143,17 @@ def _day(found: list[anomalies.Anomaly]) -> Notice:
 
 def _without_details() -> Notice:
     cause = "States.Timeout: the state took longer than 1800 s"
-    return messages.without_details(Ended(run_id=RUN, state="FAILED", cause=cause), SETTINGS)
+    return messages.without_details(RunOutcome(run_id=RUN, state="FAILED", cause=cause), SETTINGS)
 
 
 def _clean(judged: dict[str, Any]) -> dict[str, Any]:
     """Return the same delivery without the files in which something is wrong."""
-    bad = ("quarantined_rows", "held_rows", "reason")
-    files = [file for file in judged["verdict"]["files"] if not any(file[name] for name in bad)]
-    return {**judged, "verdict": {**judged["verdict"], "files": files}}
+    files = [
+        file
+        for file in judged["verdict"].files
+        if not (file.quarantined_rows or file.held_rows or file.reason)
+    ]
+    return {**judged, "verdict": replace(judged["verdict"], files=tuple(files))}
 
 
 def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def _judged(files: dict[str, str], work: Path) -> dict[str, Any]:
     manifest = Manifest(
         run_id=RUN, bucket=SETTINGS.bucket, created_at=NOW, forced=False, files=claimed
     )
-    return {"verdict": json.loads(verdict.to_json()), "manifest": manifest}
+    return {"verdict": verdict, "manifest": manifest}
 
 
 def _mixed() -> dict[str, str]:

@@ -16,9 +16,9 @@ from chalice_app.chalicelib.alerts.anomalies import (
     compared,
     last_complete_day,
     missing,
+    unreported,
     unusual,
-    with_told,
-    worth_telling,
+    with_reported,
 )
 
 SUNDAY = date(2025, 3, 9)
@@ -227,21 +227,19 @@ def anomaly(day: date, check: str = "volume") -> Anomaly:
 
 def test_people_are_told_once_of_a_day_and_a_check_and_a_retry_tells_the_same_again() -> None:
     low, returned = anomaly(SUNDAY), anomaly(SUNDAY, "return_rate")
-    told = with_told({}, [low], "run-1")
-    assert worth_telling([low, returned], told, "run-2", silenced=()) == [returned]
-    assert worth_telling([low, returned], told, "run-1", silenced=()) == [low, returned]
+    told = with_reported({}, [low], "run-1")
+    assert unreported([low, returned], told, "run-2", silenced=()) == [returned]
+    assert unreported([low, returned], told, "run-1", silenced=()) == [low, returned]
 
 
 @given(silenced=st.sets(st.sampled_from(["volume", "return_rate", "avg_order_value", "freshness"])))
 def test_a_silenced_check_is_silent_and_no_other(silenced: set[str]) -> None:
     checks = ["volume", "return_rate", "avg_order_value", "freshness"]
-    found = worth_telling(
-        [anomaly(SUNDAY, check) for check in checks], {}, "run", silenced=silenced
-    )
+    found = unreported([anomaly(SUNDAY, check) for check in checks], {}, "run", silenced=silenced)
     assert [one.check for one in found] == [check for check in checks if check not in silenced]
 
 
 def test_what_was_told_is_kept_of_the_newest_dates_only() -> None:
     days = [SUNDAY + timedelta(days=n) for n in range(MAX_DATES + 3)]
-    told = with_told({}, map(anomaly, days), "run")
+    told = with_reported({}, map(anomaly, days), "run")
     assert list(told) == [str(day) for day in days[3:]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chalice_app.chalicelib.alerts.messages import Notice
+from contract.notice import Notice
 from tests.chalice_app.alerts import examples
 
 

@@ -2,16 +2,18 @@
 
 import json
 from datetime import UTC, date, datetime
-from typing import Any
 
 import pytest
 
 from chalice_app.chalicelib.alerts.anomalies import Anomaly
-from chalice_app.chalicelib.alerts.messages import WAITING_FOR, Ended, of_day, of_run
+from chalice_app.chalicelib.alerts.messages import of_day, of_run
+from chalice_app.chalicelib.runs.outcome import RunOutcome
 from chalice_app.chalicelib.settings import Settings
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
+from contract.verdict import HELD_BACK
 from expectations.rules import SUITES
+from tests.documents import file_verdict, published, verdict
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
 STEP_FUNCTION = "arn:aws:states:eu-north-1:123456789012:stateMachine:ECommercePipeline"
@@ -23,24 +25,6 @@ def settings(*silenced: str) -> Settings:
     return Settings(
         bucket="shop", state_machine_arn=STEP_FUNCTION, silenced=frozenset(silenced), stage="dev"
     )
-
-
-def a_file(name: str, status: str = "accepted", bad: int = 0, **reasons: int) -> dict[str, Any]:
-    return {
-        "key": f"incoming/{name}",
-        "name": name,
-        "status": status,
-        "reason": "too_many_bad_rows" if status == "rejected" else None,
-        "detail": "40 of its 40 rows are bad" if status == "rejected" else None,
-        "rows": 40,
-        "quarantined_rows": bad,
-        "held_rows": sum(reasons.get(reason, 0) for reason in WAITING_FOR),
-        "reasons": reasons,
-    }
-
-
-def verdict(*files: dict[str, Any], outcome: str = "accepted") -> dict[str, Any]:
-    return {"outcome": outcome, "files": list(files), "data_docs": None}
 
 
 def manifest(*names: str, task: str = "process", folder: str = "incoming/") -> Manifest:
@@ -59,21 +43,21 @@ def low(day: int) -> Anomaly:
     return Anomaly(day=date(2025, 1, day), check="volume", sentence=f"January {day} was low.")
 
 
-def test_a_run_without_anything_to_look_at_tells_nobody() -> None:
-    held = verdict(a_file("orders.csv", unknown_order=2))
-    twice = verdict(a_file("orders.csv"), a_file("orders_again.csv", "duplicate"))
-    for clean in (None, verdict(a_file("orders.csv")), held, twice):
-        assert of_run(Ended(run_id="r", state="SUCCEEDED", verdict=clean), settings()) is None
+def test_a_run_that_needs_no_attention_has_no_message() -> None:
+    held = verdict(file_verdict("orders.csv", reasons={"unknown_order": 2}))
+    twice = verdict(file_verdict("orders.csv"), file_verdict("orders_again.csv", "duplicate"))
+    for clean in (None, verdict(file_verdict("orders.csv")), held, twice):
+        assert of_run(RunOutcome(run_id="r", state="SUCCEEDED", verdict=clean), settings()) is None
 
 
-def test_silenced_rows_are_not_told_of_and_rejected_files_still_are() -> None:
-    rows = a_file("orders.csv", bad=1, unknown_status=1)
+def test_silenced_rows_are_not_reported_and_rejected_files_still_are() -> None:
+    rows = file_verdict("orders.csv", reasons={"unknown_status": 1})
     silent = settings("quarantined_rows")
-    run = Ended(run_id="r", state="SUCCEEDED", verdict=verdict(rows))
+    run = RunOutcome(run_id="r", state="SUCCEEDED", verdict=verdict(rows))
     assert of_run(run, silent) is None
     assert of_run(run, settings("volume", "freshness", "return_rate", "avg_order_value"))
-    both = verdict(rows, a_file("orders_2.csv", "rejected", bad=40))
-    notice = of_run(Ended(run_id="r", state="SUCCEEDED", verdict=both), silent)
+    both = verdict(rows, file_verdict("orders_2.csv", "rejected"))
+    notice = of_run(RunOutcome(run_id="r", state="SUCCEEDED", verdict=both), silent)
     assert notice is not None
     assert notice.subject == "Run succeeded, 1 file rejected - dev r"
     assert "unknown_status" not in notice.message
@@ -81,26 +65,28 @@ def test_silenced_rows_are_not_told_of_and_rejected_files_still_are() -> None:
 
 def test_five_hundred_rejected_files_with_the_longest_names_make_a_short_message() -> None:
     names = [f"orders_{n:03}_{'x' * 1000}.csv" for n in range(500)]
-    run = Ended(
+    run = RunOutcome(
         run_id="r",
         state="FAILED",
         cause="States.TaskFailed: " + "y" * 32_000,
         manifest=manifest(*names, *(f"more_{name}" for name in names)),
-        verdict=verdict(*(a_file(name, "rejected") for name in names), outcome="partly_accepted"),
+        verdict=verdict(
+            file_verdict("orders.csv"), *(file_verdict(name, "rejected") for name in names)
+        ),
     )
     notice = of_run(run, settings())
     assert notice is not None
     assert len(notice.message.encode()) < SHORT
-    assert "Rejected, 500 of 500 files" in notice.message
+    assert "Rejected, 500 of 501 files" in notice.message
     assert notice.message.count("- and 480 files more\n") == 2
 
 
 def test_many_unusual_figures_are_the_newest_ten_and_a_number() -> None:
-    run = Ended(run_id="r", state="SUCCEEDED", anomalies=[low(day) for day in range(1, 32)])
-    notice = of_run(run, settings())
+    run = RunOutcome(run_id="r", state="SUCCEEDED")
+    notice = of_run(run, settings(), anomalies=[low(day) for day in range(1, 32)])
     assert notice is not None
-    told = [line for line in notice.message.splitlines() if line.startswith("- ")]
-    assert told == [
+    listed = [line for line in notice.message.splitlines() if line.startswith("- ")]
+    assert listed == [
         *(f"- January {day} was low. [volume]" for day in range(31, 21, -1)),
         "- and 21 more",
     ]
@@ -108,16 +94,16 @@ def test_many_unusual_figures_are_the_newest_ten_and_a_number() -> None:
 
 @pytest.mark.parametrize("name", ["orders\n\nSubject: pay here.csv", "orders\x1b[2J.csv"])
 def test_a_file_name_cannot_pretend_to_be_a_line_of_the_message(name: str) -> None:
-    rejected = verdict(a_file(name, "rejected"))
-    notice = of_run(Ended(run_id="r", state="SUCCEEDED", verdict=rejected), settings())
+    rejected = verdict(file_verdict(name, "rejected"))
+    notice = of_run(RunOutcome(run_id="r", state="SUCCEEDED", verdict=rejected), settings())
     assert notice is not None
     assert "\n\nSubject:" not in notice.message
     assert all(line.isprintable() for line in notice.message.splitlines())
 
 
-def test_a_subject_is_what_sns_takes_whatever_a_run_and_an_error_are_called() -> None:
+def test_sns_takes_the_subject_of_every_run_id_and_error() -> None:
     def subject(run_id: str, error: str) -> str:
-        run = Ended(run_id=run_id, state="FAILED", cause=f"{error}: cause")
+        run = RunOutcome(run_id=run_id, state="FAILED", cause=f"{error}: cause")
         notice = of_run(run, settings())
         assert notice is not None
         return notice.subject
@@ -129,36 +115,38 @@ def test_a_subject_is_what_sns_takes_whatever_a_run_and_an_error_are_called() ->
 
 
 def test_a_run_that_has_no_files_waiting_is_not_tried_again_by_itself() -> None:
-    recompute = Ended(run_id="r", state="FAILED", cause="E: c", manifest=manifest(task="recompute"))
-    again = Ended(
+    recompute = RunOutcome(
+        run_id="r", state="FAILED", cause="E: c", manifest=manifest(task="recompute")
+    )
+    again = RunOutcome(
         run_id="r", state="FAILED", cause="E: c", manifest=manifest("o.csv", folder="processed/x/")
     )
     for run in (recompute, again):
         notice = of_run(run, settings())
         assert notice is not None
         assert "See why, then run it again:\n" in notice.message
-        assert "lie in" not in notice.message
+        assert "for the next run" not in notice.message
     assert "A date shows its KPIs as before" in (of_run(recompute, settings()) or notice).message
 
 
 def test_a_run_that_fails_after_it_has_published_says_so() -> None:
-    run = Ended(
+    run = RunOutcome(
         run_id="r",
         state="FAILED",
         cause="E: c",
         manifest=manifest("orders.csv"),
-        verdict=verdict(a_file("orders.csv")),
-        published={"dates": ["2025-01-02", "2025-01-01"], "superseded": ["2025-01-02"]},
+        verdict=verdict(file_verdict("orders.csv")),
+        published=published([date(2025, 1, 1), date(2025, 1, 2)], superseded=(date(2025, 1, 2),)),
     )
     notice = of_run(run, settings())
     assert notice is not None
-    assert "The KPIs of 1 date (2025-01-01) are published.\n" in notice.message
-    assert "Its 1 file lies in s3://shop/processed/r/, or still in s3://shop/incoming/," in (
+    assert "The KPIs of 1 date (2025-01-01) are published, ledger version 8.\n" in notice.message
+    assert "Its 1 file is in s3://shop/processed/r/, or still in s3://shop/incoming/," in (
         notice.message
     )
 
 
-def test_a_day_without_anything_unusual_tells_nobody() -> None:
+def test_a_day_without_anything_unusual_has_no_message() -> None:
     assert of_day(date(2025, 1, 1), [], settings()) is None
 
 
@@ -169,8 +157,8 @@ def test_rows_that_wait_have_the_reasons_that_the_suites_hold_rows_for() -> None
         for rule in json.loads(path.read_text(encoding="utf-8"))["expectations"]
     ]
     held = {rule["reason"] for rule in rules if rule["effect"] == "hold_row"}
-    assert held == set(WAITING_FOR)
+    assert held == set(HELD_BACK)
 
 
-def test_a_runs_notice_lies_beside_its_verdict() -> None:
+def test_the_message_of_a_run_is_beside_its_verdict() -> None:
     assert RunKeys("r").notice == "runs/r/notice.json"

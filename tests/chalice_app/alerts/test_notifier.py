@@ -1,6 +1,5 @@
 """What is gathered for a message, from the bucket and the table, and to whom it goes."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,11 +10,10 @@ from botocore.exceptions import ClientError
 
 from chalice_app.chalicelib import wiring
 from chalice_app.chalicelib.alerts.anomalies import compared
-from chalice_app.chalicelib.alerts.messages import Notice
 from chalice_app.chalicelib.alerts.notifier import Notifier
-from chalice_app.chalicelib.aws.kpi_tables import KpiQueries
 from chalice_app.chalicelib.settings import SettingsError
-from contract.keys import WARNINGS_TOLD, RunKeys
+from contract.keys import REPORTED_WARNINGS, RunKeys
+from contract.notice import Notice
 from localcloud.provision import create_kpi_tables, receive, subscribe
 
 SUNDAY = date(2025, 3, 9)
@@ -48,20 +46,11 @@ class Shop:
             self.had(week, 200)
 
     def published(self, run_id: str, *days: date) -> None:
-        self.pipeline.s3.put_object(
-            Bucket=self.settings.bucket,
-            Key=RunKeys(run_id).published,
-            Body=json.dumps({"dates": [str(day) for day in days]}).encode(),
-        )
+        self.pipeline.write_published(run_id, *days)
 
     @property
     def notifier(self) -> Notifier:
-        kpis = KpiQueries(
-            self.dynamodb,
-            category_kpis=self.settings.category_kpis_table,
-            order_kpis=self.settings.order_kpis_table,
-        )
-        return Notifier(self.pipeline.deployment, kpis, self.session.client("sns"))
+        return self.pipeline.parts.notifier
 
     def sent(self) -> list[Notice]:
         """Return the messages since the last call."""
@@ -97,10 +86,10 @@ def test_a_low_day_is_told_once_however_many_runs_publish_it(shop: Shop) -> None
     low = "2025-03-09 (Sunday): 12 orders; the last 8 Sundays had 200."
     assert low in shop.message("first")
     assert shop.message("second") == ""
-    read = shop.pipeline.deployment.documents.read
+    read = shop.pipeline.parts.documents.read
     assert low in read(RunKeys("first").notice)["message"]
     assert read(RunKeys("second").notice) is None
-    assert read(WARNINGS_TOLD) == {"2025-03-09": {"volume": "first"}}
+    assert read(REPORTED_WARNINGS) == {"2025-03-09": {"volume": "first"}}
     assert shop.notifier.notify_last_day() is None
 
 
@@ -133,7 +122,7 @@ def test_a_silenced_check_is_neither_told_nor_taken_for_told(shop_with) -> None:
     shop.had(SUNDAY, 12)
     shop.published("run", SUNDAY)
     assert shop.message("run") == ""
-    assert shop.pipeline.deployment.documents.read(WARNINGS_TOLD) is None
+    assert shop.pipeline.parts.documents.read(REPORTED_WARNINGS) is None
 
 
 def test_without_history_nothing_is_unusual(shop: Shop) -> None:

@@ -100,7 +100,7 @@ def test_a_run_that_died_while_its_files_were_moved_is_replayed_whole(pipeline) 
     pipeline.upload_batch()
     first = pipeline.trigger.check().run_id
     files = pipeline.manifest(first).files
-    pipeline.incoming.move(
+    pipeline.landing.move(
         first, ((file, RunKeys(first).processed(file.name)) for file in files[:3])
     )
     # A file is copied, then deleted: this one was to be deleted next.
@@ -182,7 +182,7 @@ def test_a_recompute_claims_dates_and_no_files_and_ends_without_a_verdict(pipeli
         date(2025, 3, 31),
     )
     assert pipeline.finish_run("recompute") == {"files_moved": 0, "released": True}
-    assert len(pipeline.incoming.list().files) == 11
+    assert len(pipeline.landing.list().files) == 11
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_run_started_by_hand_waits_for_the_lock_and_gives_up_in_the_end(
         ({"replay_of": "no-such-run"}, "run no-such-run has no manifest"),
         ({"replay_of": 7}, "replay_of is 7: start the machine with"),
         ({"rebuild": "yes"}, "rebuild is 'yes': start the machine with"),
-        ({"rebuild": True}, "nothing lies in processed/"),
+        ({"rebuild": True}, "processed/ is empty"),
         ({"files": "incoming/orders_1.csv"}, "files is .*: start the machine with"),
         ({"rebuild": True, "replay_of": "x"}, "the input has replay_of and rebuild"),
     ],

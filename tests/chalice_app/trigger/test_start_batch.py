@@ -79,7 +79,7 @@ def test_an_overwritten_version_that_no_run_had_claimed_comes_back_when_its_succ
     pipeline.upload_batch()
     run = pipeline.trigger.check()
     pipeline.finish(run.run_id)
-    listing = pipeline.incoming.list()
+    listing = pipeline.landing.list()
     assert [(file.name, file.size) for file in listing.files] == [("orders_0.csv", 5)]
 
 
@@ -139,7 +139,7 @@ def test_too_few_files_are_noted_with_their_time_and_forced_by_the_schedule(pipe
     body = pipeline.s3.get_object(
         Bucket=pipeline.settings.bucket, Key=pipeline.settings.waiting_key
     )["Body"].read()
-    landed = min(file.landed_at for file in pipeline.incoming.list().files)
+    landed = min(file.landed_at for file in pipeline.landing.list().files)
     assert json.loads(body) == {"since": landed.isoformat(), "rest_of": None}
     pipeline.later = timedelta(minutes=31)
     decision = pipeline.trigger.tick()
@@ -152,7 +152,7 @@ def test_neither_the_lock_nor_the_timestamp_counts_as_a_file(pipeline) -> None:
     pipeline.upload("orders_1.csv")
     pipeline.trigger.check()
     pipeline.upload("pipeline.lock", "readme.txt")
-    listing = pipeline.incoming.list()
+    listing = pipeline.landing.list()
     assert [file.name for file in listing.files] == ["orders_1.csv"]
     assert listing.unrecognised == ("incoming/readme.txt",)
     assert (listing.has_lock, listing.has_waiting) == (True, True)
@@ -185,7 +185,7 @@ def test_the_rest_of_a_capped_batch_follows_at_once(pipeline_with: Callable) -> 
 def test_every_page_of_the_listing_is_read(pipeline) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: pipeline.upload(f"orders_{n:04}.csv"), range(1100)))
-    assert len(pipeline.incoming.list().files) == 1100
+    assert len(pipeline.landing.list().files) == 1100
 
 
 def test_a_failed_batch_is_tried_three_times_by_the_schedule_and_then_given_up(pipeline) -> None:
