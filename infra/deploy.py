@@ -31,6 +31,8 @@ from .stack import Plan, Stack, StackError
 from .template import PROJECT_ROOT, load, render
 
 DEFAULT_REGION: Final = "eu-north-1"
+# Its names are those that the pipeline's contract fixes.
+DEFAULT_STAGE: Final = "dev"
 # Chalice's record is in the bucket, so that anyone who may deploy can.
 _RECORD_KEY: Final = "deploy/chalice-{stage}.json"
 # What an image is made of.
@@ -63,12 +65,18 @@ class Stage:
         return cls(name=name, session=session, stack=stack)
 
     def parameters(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return all of the template's parameters. Those not given stay as they are."""
+        """Return all of the template's parameters. Those not given stay as they are.
+
+        Only a new stack gets a suffix from its stage: another one would replace its tables.
+        """
         known = load()["Parameters"]
         if unknown := sorted(set(given) - set(known)):
             raise UsageError(f"{unknown[0]}: no such parameter; there are {', '.join(known)}")
         kept = {name: str(known[name]["Default"]) for name in known}
-        kept |= {key: value for key, value in self.stack.parameters().items() if key in known}
+        before = self.stack.parameters()
+        if not before and self.name != DEFAULT_STAGE:
+            kept["NameSuffix"] = f"-{self.name}"
+        kept |= {key: value for key, value in before.items() if key in known}
         return {**kept, **given, "Stage": self.name}
 
     def plan(self, given: Mapping[str, str], *, at: datetime) -> Plan:

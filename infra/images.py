@@ -49,7 +49,9 @@ def wanted(parameters: Mapping[str, str]) -> tuple[Image, ...]:
     return tuple(
         Image(
             target=target,
-            repository=resources[resource]["Properties"]["RepositoryName"],
+            repository=resources[resource]["Properties"]["RepositoryName"]["Fn::Sub"].replace(
+                "${NameSuffix}", parameters["NameSuffix"]
+            ),
             tag=parameters["ImageTag"],
         )
         for target, resource in (

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-# The variables with which a container calls the embedded AWS.
-_AWS: Final = (
+# The variables with which a task calls the embedded AWS. Its region is in its own definition.
+AWS_VARIABLES: Final = (
     "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -77,7 +75,10 @@ class Containers:
 
         ``definition`` is a task's container definition, ``options`` are options of the program.
         """
-        variables = [*environment, *(variable for variable in _AWS if variable in os.environ)]
+        variables = [
+            *environment,
+            *(variable for variable in AWS_VARIABLES if variable in os.environ),
+        ]
         return [
             self.program,
             "run",

@@ -45,7 +45,7 @@ from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
 from . import access, iam_requests, log_groups
-from .containers import Containers
+from .containers import AWS_VARIABLES, Containers
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 # ECS gives a container 30 s between SIGTERM and SIGKILL.
@@ -116,13 +116,25 @@ def start(
         command,
         # podman writes a file named oom when a container runs out of memory.
         cwd=PROJECT_ROOT if containers is None else folder,
-        env={**os.environ, **environment},
+        env={**_given(os.environ), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     process.containers, process.container_name = containers, name
     return process
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a task has besides its definition: of AWS's variables as many as in AWS.
+
+    The region is for the definition to give: the one of this process would hide that it is missing.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("AWS_") or name in AWS_VARIABLES
+    }
 
 
 def stop(process: Process) -> None:
@@ -223,7 +235,7 @@ def _with_its_role(task_definition: Any) -> dict[str, Any]:
     """Return the container with its role's credentials, after the checks of the execution role."""
     [container] = task_definition.container_definitions
     if task_definition.execution_role_arn:
-        for check in iam_requests.task_start_checks(container):
+        for check in iam_requests.task_start_checks(task_definition.family, container):
             access.require(task_definition.execution_role_arn, check)
     role = access.credentials(task_definition.task_role_arn or "")
     own = [{"name": name, "value": value} for name, value in role.items()]

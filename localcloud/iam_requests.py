@@ -169,13 +169,14 @@ def log_check(group: str, action: str) -> PermissionCheck:
     return _check(f"logs:{action}", _arn("logs", f"log-group:{group}:log-stream:any"))
 
 
-def task_start_checks(container: Mapping[str, Any]) -> Iterator[PermissionCheck]:
+def task_start_checks(family: str, container: Mapping[str, Any]) -> Iterator[PermissionCheck]:
     """Return the checks of a task's execution role before the task starts.
 
     The embedded AWS pulls no image, and log_groups.py keeps lines without a request.
     """
     yield _check("ecr:GetAuthorizationToken", "*")
-    repository = _arn("ecr", f"repository/ecommerce-{container['name']}")
+    # The image of the task ecommerce-validator-task-STAGE is in ecommerce-validator-STAGE.
+    repository = _arn("ecr", f"repository/{family.replace('-task', '', 1)}")
     for action in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"):
         yield _check(f"ecr:{action}", repository)
     for action in ("CreateLogStream", "PutLogEvents"):

@@ -25,7 +25,7 @@ from typing import Any, Final
 import boto3
 from moto.awslambda.models import LambdaFunction
 
-from . import access, iam_requests, log_groups
+from . import access, environments, iam_requests, log_groups
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ def install(home: Path) -> None:
                 }
             ).encode()
 
+    environments.install()
     LambdaFunction.invoke = invoke  # type: ignore[method-assign]
 
 
@@ -123,7 +124,6 @@ def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
             str(function.role),
             iam_requests.log_check(f"/aws/lambda/{function.function_name}", action),
         )
-    handler = _load(function, home)
     context = Context(
         function_name=function.function_name,
         invoked_function_arn=function.function_arn,
@@ -132,8 +132,9 @@ def _call(function: LambdaFunction, event: Any, home: Path) -> Any:
     with (
         log_groups.of_function(function.function_name, context.aws_request_id),
         access.calling_as(str(function.role)),
+        environments.with_variables(function.environment_vars),
     ):
-        return handler(event, context)
+        return _load(function, home)(event, context)
 
 
 def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
@@ -145,10 +146,8 @@ def _load(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
 
 
 def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any], Any]:
-    # All functions are one package with one environment, and the package deployed last is the one
-    # that runs. Each function imports its own copy of the modules, as each is a process in AWS: a
-    # client with the role of one function must not be used by another.
-    os.environ.update(function.environment_vars)
+    # Each function imports its own copy of the modules, as each is a process in AWS: a client with
+    # the role of one function must not be used by another.
     folder = home / "packages" / function.code_digest
     if not folder.exists():
         with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as package:

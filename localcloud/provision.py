@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 
 from contract.notice import Notice
-from infra import account, template
-from infra.deploy import Stage
+from infra import account, chalice_record, template
+from infra.deploy import DEFAULT_STAGE, Stage
 
 from .cloud import LocalCloud
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
 
-STAGE: Final = "dev"
+STAGE: Final = DEFAULT_STAGE
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
 # The fields of DescribeTaskDefinition that RegisterTaskDefinition accepts.
 _REGISTERED: Final = (
@@ -40,13 +40,14 @@ _REGISTERED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The settings of one embedded AWS.
+    """The settings of one stage on an embedded AWS.
 
     ``parameters`` are the template's, ``environment`` is added to the functions',
     ``task_environment`` to the containers'.
     ``transformer`` names the transformer's image: transformer-spark or transformer-sail.
     """
 
+    stage: str = STAGE
     bucket: str = "ecommerce-data"
     parameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -77,30 +78,31 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     """Deploy the template and the functions, then what only a laptop needs."""
     session = cloud.session()
     # The embedded AWS has finished when it answers: no pause between two polls.
-    stage = Stage.open(STAGE, session, pause=0)
+    stage = Stage.open(plan.stage, session, pause=0)
     parameters = {**plan.parameters, "BucketName": plan.bucket}
     account.create_service_linked_role(session.client("iam"))
     stage.apply(stage.plan(parameters, at=datetime.now(UTC)))
+    suffix = stage.parameters({})["NameSuffix"]
     stage.deploy_functions(
-        cloud.home / "chalice_app",
+        cloud.home / f"chalice_app{suffix}",
         variables=plan.environment,
         environment=cloud.environment,
     )
-    _tasks(session, plan)
+    _tasks(session, plan, suffix)
     outputs = stage.stack.outputs()
     return Stack(
         bucket=plan.bucket,
         state_machine_arn=outputs["StateMachineArn"],
         topic_arn=outputs["TopicArn"],
-        messages_url=subscribe(session, outputs["TopicArn"]),
-        environment=_environment(session),
+        messages_url=subscribe(session, outputs["TopicArn"], suffix),
+        environment=_environment(session, plan.stage),
     )
 
 
-def subscribe(session: boto3.Session, topic_arn: str) -> str:
+def subscribe(session: boto3.Session, topic_arn: str, suffix: str = "") -> str:
     """Subscribe a queue to the topic, so that its messages can be read; return its URL."""
     sns, sqs = session.client("sns"), session.client("sqs")
-    url = sqs.create_queue(QueueName="ecommerce-pipeline-messages")["QueueUrl"]
+    url = sqs.create_queue(QueueName=f"ecommerce-pipeline-messages{suffix}")["QueueUrl"]
     queue_arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
@@ -138,11 +140,11 @@ def _create_table(dynamodb: "DynamoDBClient", resource: str, name: str) -> None:
     )
 
 
-def _tasks(session: boto3.Session, plan: Plan) -> None:
+def _tasks(session: boto3.Session, plan: Plan, suffix: str) -> None:
     """Register a newer revision of each task: its local image, and the plan's settings."""
     ecs = session.client("ecs")
     for name, image in plan.images.items():
-        family = f"ecommerce-{name}-task"
+        family = f"ecommerce-{name}-task{suffix}"
         described: Any = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
         [container] = described["containerDefinitions"]
         environment = {item["name"]: item["value"] for item in container["environment"]}
@@ -158,7 +160,9 @@ def _tasks(session: boto3.Session, plan: Plan) -> None:
         )
 
 
-def _environment(session: boto3.Session) -> dict[str, str]:
-    """Return the functions' environment."""
-    functions = session.client("lambda").list_functions()["Functions"]
-    return functions[0]["Environment"]["Variables"]
+def _environment(session: boto3.Session, stage: str) -> dict[str, str]:
+    """Return the environment of the stage's functions, which all have the same."""
+    function = session.client("lambda").get_function_configuration(
+        FunctionName=chalice_record.function_name(stage, chalice_record.API_HANDLER)
+    )
+    return function["Environment"]["Variables"]

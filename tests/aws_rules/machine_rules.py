@@ -15,6 +15,8 @@ from .rules import Rule
 Machine = dict[str, Any]
 
 _DOCS: Final = "https://docs.aws.amazon.com/step-functions/latest/dg"
+# A run waits for its files at most as long as FORCE_PROCESS_AFTER_MINUTES, and one wait more.
+_WAITING_SECONDS: Final = 30 * 60 + 300
 
 
 def machine(**states: Any) -> Machine:
@@ -106,6 +108,48 @@ def _stand_in(shape: Shape) -> Any:
     return stand_ins.get(shape.type_name, "x" * max(1, shape.metadata.get("min", 1)))
 
 
+def _too_little_time(found: Machine) -> Iterator[str]:
+    longest = longest_seconds(found)
+    if longest >= found["TimeoutSeconds"]:
+        yield f"the longest path takes {longest} s, the machine has {found['TimeoutSeconds']} s"
+
+
+def longest_seconds(found: Machine) -> int:
+    """Return how long the longest path takes: every attempt to its time-out, every wait.
+
+    A path enters each state once; what is repeated, the wait for more files, is bounded by itself.
+    """
+    states = found["States"]
+    waits = any(state["Type"] == "Wait" for state in states.values())
+
+    def after(name: str, seen: frozenset[str]) -> int:
+        state, seen = states[name], seen | {name}
+        following = {state.get("Next"), state.get("Default")}
+        following |= {choice["Next"] for choice in state.get("Choices", [])}
+        following |= {catcher["Next"] for catcher in state.get("Catch", [])}
+        rest = [after(each, seen) for each in following - {None} if each not in seen]
+        return _seconds_of(state) + max(rest, default=0)
+
+    return after(found["StartAt"], frozenset()) + (_WAITING_SECONDS if waits else 0)
+
+
+def _seconds_of(state: Mapping[str, Any]) -> int:
+    # Retriers count by themselves: the one with the most attempts is the longest.
+    return max(
+        (_seconds_with(state, retrier) for retrier in state.get("Retry", [])),
+        default=state.get("TimeoutSeconds", 0),
+    )
+
+
+def _seconds_with(state: Mapping[str, Any], retrier: Mapping[str, Any]) -> int:
+    attempts = retrier.get("MaxAttempts", 3)
+    waits = sum(
+        retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** number
+        for number in range(attempts)
+    )
+    return int((attempts + 1) * state["TimeoutSeconds"] + waits)
+
+
 _TASK: Final = "arn:aws:states:::ecs:runTask.sync"
 
 RULES: Final = (
@@ -141,6 +185,18 @@ RULES: Final = (
         findings=_unknown_parameters,
         refused=machine(
             A={"Resource": _TASK, "Parameters": {"Cluster": 1, "TaskDefinitions.$": "$.a"}}
+        ),
+    ),
+    Rule(
+        name="the longest path ends before the machine's own time-out",
+        source=f"{_DOCS}/statemachine-structure.html (TimeoutSeconds)",
+        findings=_too_little_time,
+        refused=machine(
+            A={
+                "Type": "Task",
+                "TimeoutSeconds": 20,
+                "Retry": [{"IntervalSeconds": 5, "MaxAttempts": 2}],
+            }
         ),
     ),
 )

@@ -69,7 +69,9 @@ def test_names_that_are_fixed_are_the_templates() -> None:
         "TransformerTask": ("Family", "ecommerce-transformer-task"),
     }
     for resource, (name, value) in names.items():
-        assert RESOURCES[resource]["Properties"][name] == value
+        named = RESOURCES[resource]["Properties"][name]
+        assert named == {"Fn::Sub": f"{value}${{NameSuffix}}"}
+    assert TEMPLATE["Parameters"]["NameSuffix"]["Default"] == ""
 
 
 def test_the_machine_overrides_containers_that_the_tasks_have() -> None:

@@ -81,7 +81,8 @@ def test_a_task_is_a_process_with_its_definitions_environment_and_command(aws, t
     seen = tmp_path / "seen.json"
     code = (
         "import json, os, pathlib; keys = ('SHARED', 'EXTRA', 'ORDER_KPIS_TABLE',"
-        f" 'AWS_ENDPOINT_URL', 'ECS_TASK_ARN'); pathlib.Path({str(seen)!r}).write_text("
+        " 'AWS_ENDPOINT_URL', 'AWS_REGION', 'AWS_DEFAULT_REGION', 'ECS_TASK_ARN');"
+        f" pathlib.Path({str(seen)!r}).write_text("
         "json.dumps({'cwd': os.getcwd(), **{k: os.environ[k] for k in keys}}))"
     )
     answer = aws.run(aws.task(code))
@@ -96,8 +97,41 @@ def test_a_task_is_a_process_with_its_definitions_environment_and_command(aws, t
         "EXTRA": "override",
         "ORDER_KPIS_TABLE": "OrderKPIs",
         "AWS_ENDPOINT_URL": aws.cloud.endpoint,
+        "AWS_REGION": aws.cloud.region,
+        "AWS_DEFAULT_REGION": aws.cloud.region,
         "ECS_TASK_ARN": output["TaskArn"],
     }
+
+
+def test_a_task_whose_definition_has_no_region_has_none(aws) -> None:
+    ecs = aws.session.client("ecs")
+    found = ecs.describe_task_definition(taskDefinition="ecommerce-transformer-task")
+    definition = found["taskDefinition"]
+    [container] = definition["containerDefinitions"]
+    container["memory"] = int(definition["memory"])
+    kept = ("cpu", "executionRoleArn", "family", "networkMode", "taskRoleArn", "volumes")
+
+    def register(environment: list[dict[str, str]]) -> str:
+        registered = ecs.register_task_definition(
+            containerDefinitions=[{**container, "environment": environment}],
+            requiresCompatibilities=["FARGATE"],
+            memory=definition["memory"],
+            **{name: definition[name] for name in kept},
+        )
+        return registered["taskDefinition"]["taskDefinitionArn"]
+
+    code = (
+        "import boto3, botocore.exceptions, sys\n"
+        "try: boto3.client('dynamodb')\n"
+        "except botocore.exceptions.NoRegionError: sys.exit(7)"
+    )
+    state = aws.task(code)
+    state["Parameters"]["TaskDefinition"] = register(
+        [item for item in container["environment"] if not item["name"].endswith("_REGION")]
+    )
+    answer = aws.run(state)
+    register(container["environment"])
+    assert json.loads(answer["cause"])["Containers"][0]["ExitCode"] == 7
 
 
 def test_a_non_zero_exit_code_fails_the_state_with_the_task_as_its_cause(aws) -> None:
