@@ -367,7 +367,7 @@ def test_dates_in_the_wrong_order_fail_at_once_and_tell_the_right_one(shop) -> N
     shop.ended(known=shop.before)
     assert shop.status(run) == "FAILED"
     cause = shop.sfn.describe_execution(executionArn=run)["cause"]
-    assert "the first is later" in cause
+    assert "in the wrong order" in cause
     assert "WaitForFiles" not in shop.states(run)
     assert not shop.locked()
     assert shop.record(run)["state"] == "FAILED"

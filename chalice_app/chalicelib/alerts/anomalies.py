@@ -1,9 +1,8 @@
-"""Days whose figures are unusual, judged by the same weekday of the eight weeks before.
+"""Finds days with unusual figures. A day is compared with its weekday of the eight weeks before.
 
-A figure is unusual when it lies further from the median of those days than the largest of three
-distances: six times the days' own median distance from it, a change that nobody would look at, and
-what chance alone does to so few orders. docs/alerts.md says it in words.
-Nothing here reads, writes or asks for the time.
+A figure is unusual when its distance from the median of those days is more than the largest of
+three limits: six times the median distance of those days, a change too small to matter, and the
+random variation of so few orders. docs/alerts.md explains the limits. All functions are pure.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,18 +18,18 @@ from ..settings import HISTORY_WEEKS, Check
 
 _WEEK: Final = timedelta(weeks=1)
 _CENT: Final = Decimal("0.01")
-# Of a bell curve these are four standard deviations; eight days tell them but roughly.
+# Four standard deviations of a normal distribution, which eight days estimate only roughly.
 _DISTANCES: Final = 6
-# What moves less is no news, however calm the weeks before were.
+# Smaller changes are not reported, even after weeks without variation.
 _SHARE: Final = Decimal("0.3")
 _POINTS: Final = Decimal(5)
-# Standard deviations that chance may take.
+# Random variation of this many standard deviations is not reported.
 _CHANCE: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """What OrderKPIs holds of one order date; ``return_rate`` is a percentage."""
+    """The figures of one order date in OrderKPIs; ``return_rate`` is a percentage."""
 
     orders: Decimal
     revenue: Decimal
@@ -55,7 +54,7 @@ Days = Mapping[date, Day]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomaly:
-    """``sentence`` says what is unusual, compared with what."""
+    """``sentence`` has the figure and those that it is compared with."""
 
     day: date
     check: Check
@@ -63,7 +62,7 @@ class Anomaly:
 
 
 def last_complete_day(now: datetime, complete_hour: int) -> date:
-    """Return the last date (UTC) whose orders ought to have arrived by now."""
+    """Return the last date (UTC) whose orders are due by now."""
     return (now - timedelta(hours=complete_hour)).date() - timedelta(days=1)
 
 
@@ -73,22 +72,23 @@ def compared(day: date) -> list[date]:
 
 
 def unusual(dates: Iterable[date], days: Days, *, min_history: int) -> list[Anomaly]:
-    """Judge dates by ``days``, which hold them and those that they are compared with.
+    """Return the anomalies of dates; ``days`` has them and the days that they are compared with.
 
-    A date without orders is not judged, and as history it counts as missing.
+    A date without orders has none, and is missing from the history of others.
     """
     return [
         anomaly
         for day in sorted(dates)
         if day in days
-        for anomaly in _judged(day, days, min_history)
+        for anomaly in _anomalies(day, days, min_history)
     ]
 
 
 def missing(day: date, days: Days, *, by: datetime, min_history: int) -> list[Anomaly]:
-    """Judge whether a day without orders is later than usual; ``by`` is when that was looked at.
+    """Return an anomaly if a day has no orders ``by`` a time (UTC) and is expected to have some.
 
-    Usual is what the last weeks had without a gap, so a shop that has closed is told of for a week.
+    It is expected when each of the last weeks had some, so a shop that has closed is reported for
+    one week.
     """
     history = []
     for before in compared(day):
@@ -105,12 +105,12 @@ def missing(day: date, days: Days, *, by: datetime, min_history: int) -> list[An
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """``tolerated`` is the least distance from the median, given that and the day, that matters."""
+    """``tolerated`` is a distance from the median that is not reported, given median and day."""
 
     check: Check
     figure: Callable[[Day], Decimal]
     tolerated: Callable[[Decimal, Day], Decimal]
-    told: Callable[[str], str]
+    phrase: Callable[[str], str]
     shown: Callable[[Decimal], str]
     lower: bool
     higher: bool
@@ -121,9 +121,9 @@ def _plain(figure: Decimal) -> str:
 
 
 def _by_chance(usual: Decimal, day: Day) -> Decimal:
-    """Return the standard deviation, in points, of the rate at which so many orders come back.
+    """Return the standard deviation, in points, of the return rate of so many orders.
 
-    Not less than one of them is taken for usual, so that a single return is never news.
+    The usual rate counts as at least one order, so that a single return is never reported.
     """
     rate = min(max(usual, 100 / day.orders), Decimal(50))
     return (rate * (100 - rate) / day.orders).sqrt()
@@ -133,9 +133,9 @@ _RULES: Final = (
     _Rule(
         check="volume",
         figure=lambda day: day.orders,
-        # A number of orders varies by its root.
+        # The standard deviation of a count is its root.
         tolerated=lambda usual, _: max(_SHARE * usual, _CHANCE * usual.sqrt()),
-        told=lambda figure: f"{figure} {'order' if figure == '1' else 'orders'}",
+        phrase=lambda figure: f"{figure} {'order' if figure == '1' else 'orders'}",
         shown=_plain,
         lower=True,
         higher=False,
@@ -144,7 +144,7 @@ _RULES: Final = (
         check="return_rate",
         figure=lambda day: day.return_rate,
         tolerated=lambda usual, day: max(_POINTS, _CHANCE * _by_chance(usual, day)),
-        told=lambda figure: f"{figure} of the orders were returned",
+        phrase=lambda figure: f"{figure} of the orders were returned",
         shown=lambda rate: f"{rate:.2f} %",
         lower=False,
         higher=True,
@@ -152,9 +152,9 @@ _RULES: Final = (
     _Rule(
         check="avg_order_value",
         figure=lambda day: day.avg_order_value,
-        # The values of orders are taken to vary by as much as their average, as they do in shops.
+        # The standard deviation of an order's value is assumed to be its mean, as it is in shops.
         tolerated=lambda usual, day: usual * max(_SHARE, _CHANCE / day.orders.sqrt()),
-        told=lambda figure: f"an order's average value was {figure}",
+        phrase=lambda figure: f"an order's average value was {figure}",
         shown=lambda value: f"{value:,.2f}",
         lower=True,
         higher=True,
@@ -162,7 +162,7 @@ _RULES: Final = (
 )
 
 
-def _judged(day: date, days: Days, min_history: int) -> Iterator[Anomaly]:
+def _anomalies(day: date, days: Days, min_history: int) -> Iterator[Anomaly]:
     history = [days[before] for before in compared(day) if before in days]
     if len(history) < min_history:
         return
@@ -172,13 +172,13 @@ def _judged(day: date, days: Days, min_history: int) -> Iterator[Anomaly]:
         distance = median(abs(one - usual) for one in figures)
         limit = max(_DISTANCES * distance, rule.tolerated(usual, days[day]))
         if (rule.lower and figure < usual - limit) or (rule.higher and figure > usual + limit):
-            told = rule.told(rule.shown(figure))
-            sentence = f"{day} ({day:%A}): {told}; {_compared(day, figures, rule.shown)}."
+            phrase = rule.phrase(rule.shown(figure))
+            sentence = f"{day} ({day:%A}): {phrase}; {_compared(day, figures, rule.shown)}."
             yield Anomaly(day=day, check=rule.check, sentence=sentence)
 
 
 def _compared(day: date, figures: Sequence[Decimal], shown: Callable[[Decimal], str]) -> str:
-    """Return what the weeks before had: ``the last 8 Sundays had 180 to 240, median 200``."""
+    """Return the range of the weeks before: ``the last 8 Sundays had 180 to 240, median 200``."""
     some = "" if len(figures) == HISTORY_WEEKS else f"{len(figures)} of "
     low, high = min(figures), max(figures)
     had = f"{shown(low)} to {shown(high)}, median {shown(median(figures))}"
@@ -187,7 +187,7 @@ def _compared(day: date, figures: Sequence[Decimal], shown: Callable[[Decimal], 
 
 # The run that reported an anomaly, by date and check.
 Reported = Mapping[str, Mapping[str, str]]
-# As many dates as are judged of one run; older ones are dropped.
+# A run checks at most so many dates; older reports are dropped.
 MAX_DATES: Final = 400
 
 

@@ -99,7 +99,7 @@ def of_day(day: date, anomalies: Sequence[Anomaly], settings: Settings) -> Notic
         message=_message(
             _figures(anomalies),
             [
-                "See what has arrived, then ask the shops:" if late else "See the day:",
+                "See which files have arrived, then contact the shops:" if late else "See the day:",
                 _command(look, settings),
             ],
         ),

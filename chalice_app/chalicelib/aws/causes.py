@@ -1,11 +1,11 @@
-"""Why a run has failed, as Step Functions has it and as people read it."""
+"""The cause of a failed run, as text for people."""
 
 import json
 import re
 
 
 def readable(cause: str) -> str:
-    """Return what a cause says to people: Lambda and ECS put JSON around that, cut at its end.
+    """Return the message in a cause. Lambda and ECS put it into JSON, which may be cut off.
 
     >>> readable('ClaimError: {"errorType":"ClaimError","errorMessage":"no files","stackTrace":[]}')
     'ClaimError: no files'

@@ -14,8 +14,8 @@ from .execution_history import History, read_history
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-# What a conditional write to S3 answers when its condition does not hold; 409 while another
-# conditional write to the same key is under way.
+# The errors of a conditional write to S3 whose condition does not hold. 409: it met another
+# conditional write to the same key.
 LOST_THE_RACE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
@@ -79,7 +79,7 @@ class Executions:
         try:
             return self._sfn.describe_execution(executionArn=execution_arn)
         except ClientError as error:
-            # InvalidArn: somebody wrote the lock by hand; nothing runs under that name.
+            # InvalidArn: the lock was written by hand; no execution has that name.
             if error_code(error) in {"ExecutionDoesNotExist", "InvalidArn"}:
                 return None
             raise

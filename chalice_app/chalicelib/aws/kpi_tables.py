@@ -1,4 +1,4 @@
-"""Reading KPIs: by key only, every page of an answer, nothing left unprocessed."""
+"""Reads the KPI tables: by key only, all pages, and all keys that were left unprocessed."""
 
 import random
 import time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # BatchGetItem takes 100 keys.
 _MAX_KEYS: Final = 100
-# Half a second of waiting in all; botocore itself repeats what is refused as a whole.
+# At most half a second of waiting; botocore itself repeats a request that is refused.
 _ATTEMPTS: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.03
 # A key of a table holds 2,048 bytes.
@@ -49,7 +49,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Items by date, and the date of the item after them, if there is one."""
+    """Items by date, and the date of the next item, if there is one."""
 
     items: Sequence[Item]
     next: date | None
@@ -111,7 +111,7 @@ class KpiQueries:
         return Slice(items=found, next=None)
 
     def knows(self, category: str) -> bool:
-        """Say whether a category has KPIs on any date."""
+        """Return whether a category has KPIs on any date."""
         return any(True for _ in self._of_category(category, "", {}, 1))
 
     def _of_category(

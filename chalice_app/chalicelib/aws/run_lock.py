@@ -1,8 +1,8 @@
 """One run at a time: a lock that is an S3 object, written with conditional requests.
 
-The object names its owner, an execution. It is created with ``If-None-Match: *`` and
-taken over or deleted with ``If-Match``, so of any number of concurrent writers exactly
-one succeeds, and nobody ever removes a lock that has become somebody else's.
+The object names its owner, an execution. It is created with ``If-None-Match: *`` and taken over or
+deleted with ``If-Match``. So of any number of concurrent writers exactly one succeeds, and no run
+removes the lock of another.
 """
 
 import json
@@ -26,7 +26,7 @@ _GONE: Final = frozenset({"NoSuchKey", "404"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """What the lock object says. ``owner`` is an execution's ARN."""
+    """The content of the lock object. ``owner`` is an execution's ARN."""
 
     owner: str
     run_id: str
@@ -35,11 +35,11 @@ class Lock:
     etag: str
 
     def is_held(self, status: str | None, now: datetime) -> bool:
-        """Say whether the lock still means something.
+        """Return whether the lock is in force.
 
-        ``status`` is the owner's, None when there is no such execution (yet): then its
-        starter has until ``expires_at`` to start it. An execution that runs keeps its
-        lock however long it takes; the machine's own time-out bounds that.
+        ``status`` is that of the owner, None when there is no such execution (yet): its starter has
+        until ``expires_at`` to start it. A running execution keeps its lock; the time-out of the
+        state machine bounds how long it runs.
         """
         return status == "RUNNING" or (status is None and now < self.expires_at)
 
@@ -62,18 +62,17 @@ class RunLock:
         return _parse(answer["Body"].read(), etag=answer["ETag"])
 
     def holder(self, now: datetime) -> Lock | None:
-        """Return the lock if its owner runs or may still start; None when it is free or stale."""
+        """Return the lock if its owner is running or may still start, else None."""
         lock = self.read()
         if lock is None or not lock.is_held(self._executions.status(lock.owner), now):
             return None
         return lock
 
     def acquire(self, run_id: str, now: datetime) -> Lock | None:
-        """Take the lock for a run, or return None because somebody else has it.
+        """Take the lock for a run; return None if it is held.
 
-        Even a lock of the same run is somebody else's here: two copies of one event name
-        the same run. A stale lock is replaced only if it is still the very object that
-        was judged stale.
+        A lock of the same run counts as held, because two copies of one event name the same run. A
+        stale lock is replaced only if the object has not changed since it was found stale.
         """
         found = self.read()
         if found is None:
@@ -84,33 +83,33 @@ class RunLock:
         return self._write(run_id, now, if_match=found.etag)
 
     def ensure(self, run_id: str, now: datetime) -> Lock | None:
-        """Return the lock if the run has it or can take it. Only the run itself may ask."""
+        """Return the lock if the run has it or can take it. Only for the run itself."""
         found = self.read()
         if found is not None and found.owner == self._settings.execution_arn(run_id):
             return found
         return self.acquire(run_id, now)
 
     def renew(self, lock: Lock, run_id: str, now: datetime) -> Lock | None:
-        """Write a lock that one holds anew, for ``run_id``; None if it was lost meanwhile.
+        """Write a held lock again, for ``run_id``; return None if another run has taken it.
 
-        The last thing before a run is started: a starter that was so slow that its grace
-        has passed, and another has taken over, starts nothing.
+        This is the last step before a run is started: a starter that exceeded its grace and lost
+        the lock starts nothing.
         """
         return self._write(run_id, now, if_match=lock.etag)
 
     def drop(self, lock: Lock) -> bool:
-        """Delete this very lock; False if it has become another's."""
+        """Delete this lock; return False if another run has taken it."""
         return self._delete(lock)
 
     def release(self, run_id: str) -> bool:
-        """Delete the lock if it is this run's; False if there was nothing of it to delete."""
+        """Delete the lock if it is this run's; return False if it is not."""
         found = self.read()
         if found is None or found.owner != self._settings.execution_arn(run_id):
             return False
         return self._delete(found)
 
     def free_if_stale(self, now: datetime) -> bool:
-        """Delete a lock whose owner neither runs nor may still start."""
+        """Delete a lock whose owner is not running and may not start any more."""
         found = self.read()
         if found is None or found.is_held(self._executions.status(found.owner), now):
             return False
@@ -157,7 +156,7 @@ class RunLock:
 
 
 def _parse(body: bytes, *, etag: str) -> Lock:
-    """Return the lock, or one that nobody holds when the object is not a lock's."""
+    """Return the lock; a stale one without owner if the object cannot be read as a lock."""
     try:
         document = json.loads(body)
         return Lock(

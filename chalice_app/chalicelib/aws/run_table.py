@@ -20,15 +20,15 @@ State = Literal["RUNNING"] | End
 BY_MONTH: Final = "by_month"
 # An attribute of the item of a run whose end Step Functions has reported.
 _FINAL: Final = "final"
-# How far back ``latest`` looks: a shop that delivers nothing for a year has no latest runs.
+# How many months ``latest`` reads: a shop without a run in a year has no latest runs.
 _MONTHS: Final = 12
 
 
 class RunRecord(TypedDict, total=False):
-    """A run as the table holds it. What is not known is left out, a service's cost is None.
+    """A run as the table holds it. Unknown values are left out; an unknown cost is None.
 
     Times are ISO 8601 in UTC, durations seconds, money US dollars. ``month`` (YYYY-MM) and
-    ``started_at`` are the index's keys. Lists hold the first few of what their counts count.
+    ``started_at`` are the keys of the index. A list may be shorter than its count says.
     """
 
     run_id: str
@@ -70,11 +70,11 @@ class RunTable:
         self._table = table
 
     def write(self, item: RunRecord, *, final: bool) -> bool:
-        """Write a run's record; say whether that is news.
+        """Write a run's record; return whether this write changed what is known of the run.
 
-        ``final``: Step Functions itself says how the run has ended, which nothing contradicts. It
-        is news once, however often it is said and by how many at a time. Else a record of a run
-        that has ended stays as it is.
+        ``final``: the end is what Step Functions reports, and replaces any other. Of any number of
+        final writes, concurrent ones included, the first returns True. A write that is not final
+        leaves the record of an ended run unchanged, and returns False.
         """
         serialise = TypeSerializer().serialize
         values = {name: serialise(value) for name, value in item.items()}
@@ -101,7 +101,7 @@ class RunTable:
 
     def get(self, run_id: str) -> RunRecord | None:
         answer = self._dynamodb.get_item(TableName=self._table, Key={"run_id": {"S": run_id}})
-        # The transformer keeps its place in the ledger in this table too; that is no run.
+        # The transformer keeps its position in the ledger in this table, too: not a run.
         if "month" not in answer.get("Item", {}):
             return None
         return _parsed(answer["Item"])

@@ -1,7 +1,6 @@
-"""What a run costs, estimated from what it has done and a table of prices. In US dollars.
+"""Estimates the cost of a run, in US dollars, from its timeline and a table of prices.
 
-Storage, logs and the network are not in it: they are not a run's. Nor is anything that AWS
-gives away each month.
+Storage, logs and the network are not included, and the free tier of AWS is not subtracted.
 """
 
 from collections.abc import Iterable
@@ -64,7 +63,7 @@ def _container(attempt: Attempt, size: TaskSize, prices: PriceTable) -> Decimal:
 
 
 def _jobs(attempts: Iterable[Attempt], prices: PriceTable) -> Decimal | None:
-    """Return None where one of them has not told what it used: a job's size changes as it runs."""
+    """Return None if the usage of a job is unknown: its size changes while it runs."""
     total = Decimal(0)
     for attempt in attempts:
         if attempt.usage is None:

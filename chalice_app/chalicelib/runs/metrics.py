@@ -1,8 +1,7 @@
-"""The pipeline's own metrics: fields of log lines that CloudWatch takes out of them.
+"""The metrics of the pipeline: fields of log lines in CloudWatch's embedded metric format.
 
-This is CloudWatch's embedded metric format: no call, no permission, nothing to pay but the line
-and the metrics. What can have any number of values, such as a run's id, is a field and no
-dimension: each combination of dimensions is a metric of its own, at 0.30 USD a month.
+A metric needs no call and no permission. A value with many variants, such as a run's id, is a field
+and not a dimension: each combination of dimensions is a separate metric, at 0.30 USD a month.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from contract.states import TRANSFORM_STATES, State
 from ..aws.run_table import RunRecord
 
 NAMESPACE: Final = "ECommercePipeline"
-# Each metric and its unit. Dollars are none that CloudWatch knows.
+# Each metric and its unit. CloudWatch has no unit for dollars.
 WAITING: Final = {"FilesWaiting": "Count", "OldestFileSeconds": "Seconds"}
 OF_A_RUN: Final = {
     "Files": "Count",
@@ -35,7 +34,7 @@ _UNITS: Final = WAITING | OF_A_RUN
 
 
 def of_waiting(files: Iterable[FileVersion], now: datetime, *, stage: str) -> dict[str, Any]:
-    """Return the fields of a line on what lies in the landing folder; there must be a file."""
+    """Return the fields of the line on the files that wait; there must be one."""
     landed = [file.landed_at for file in files]
     oldest = round((now - min(landed)).total_seconds())
     return _embedded(
@@ -44,7 +43,7 @@ def of_waiting(files: Iterable[FileVersion], now: datetime, *, stage: str) -> di
 
 
 def of_run(run: RunRecord, *, stage: str) -> dict[str, Any]:
-    """Return the fields of the line on a run that has ended; what is not known is left out."""
+    """Return the fields of the line on an ended run; unknown values are left out."""
     started, ended = (datetime.fromisoformat(run[name]) for name in ("started_at", "ended_at"))
     rows, seconds = run.get("rows", {}), run.get("seconds_by_state", {})
     transforms = [seconds[state] for state in TRANSFORM_STATES if state in seconds]
@@ -66,7 +65,7 @@ def of_run(run: RunRecord, *, stage: str) -> dict[str, Any]:
         "run_id": run["run_id"],
         "state": run["state"],
         "task": run.get("task"),
-        # Of the transformer's own stages: to be queried, not worth five metrics.
+        # The phases of the transformer, for queries: not worth five metrics.
         "seconds_by_stage": {
             name: float(taken) for name, taken in run.get("seconds_by_stage", {}).items()
         },

@@ -1,4 +1,4 @@
-"""Where a run's time went: the history of its execution, added up by state."""
+"""The time that a run spent in each state, added up from the history of its execution."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Timeline:
 
     @classmethod
     def of(cls, history: History, *, until: datetime) -> Self:
-        """Add up an execution's history; what has no end in it lasts ``until`` then."""
+        """Add up an execution's history; what has no end in it lasts ``until`` that time."""
         seconds: defaultdict[str, float] = defaultdict(float)
         attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
         transitions = 0
@@ -69,7 +69,7 @@ def _seconds(start: datetime, end: datetime) -> float:
 
 
 def _usage(job: Mapping[str, Any]) -> Usage | None:
-    """Return what a job was billed for; what it used, where that is not known yet."""
+    """Return what a job was billed for, or what it has used if that is not known yet."""
     used = job.get("BilledResourceUtilization") or job.get("TotalResourceUtilization") or {}
     # vCPUHour in the service's own API.
     hours = {name.lower(): value for name, value in used.items()}

@@ -1,11 +1,11 @@
-"""What a run was started for: the execution's input, understood."""
+"""What a run was started for: the input of its execution, parsed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final, Self
 
-# One of each, for who has given none of them rightly.
+# One input of each kind, for the message about an input that cannot be used.
 _EXAMPLES: Final = (
     '{"files": ["incoming/orders_1.csv"]}, {"replay_of": "RUN"}, '
     '{"recompute": {"from": "2025-03-01", "to": "2025-03-31"}} or {"rebuild": true}'
@@ -18,21 +18,21 @@ class ClaimError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """These files; without any, or until they are enough, whatever has landed."""
+    """These files. Below the thresholds, all other files that have landed join them."""
 
     keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What an earlier run was about, once more."""
+    """Repeats an earlier run."""
 
     run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recompute:
-    """The KPIs of these order dates, both included, from what the ledger holds."""
+    """Publishes the KPIs of these order dates again, from the ledger. Both are included."""
 
     start: date
     end: date
@@ -40,7 +40,7 @@ class Recompute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
-    """A fresh ledger, made of every file that was ever processed."""
+    """Makes a new ledger of every file that was ever processed."""
 
 
 Order = Batch | Replay | Recompute | Rebuild
@@ -48,10 +48,7 @@ Order = Batch | Replay | Recompute | Rebuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the machine sends: who it is, since when it runs, and what for.
-
-    ``forced``: the files need not reach the thresholds.
-    """
+    """A run, as the state machine describes it. ``forced`` ignores the thresholds."""
 
     run_id: str
     started_at: datetime
@@ -60,7 +57,7 @@ class Request:
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Self:
-        """Raise ClaimError when the execution's input is not what a run is started with."""
+        """Raise ClaimError when the execution's input is none of the known ones."""
         given = document.get("input") or {}
         if not isinstance(given, Mapping):
             raise ClaimError(f"input is {given!r}: start the machine with {_EXAMPLES}")
@@ -106,7 +103,7 @@ def _dates(given: Any) -> Recompute:
         ) from error
     if start > end:
         raise ClaimError(
-            f"recompute is from {start} to {end}: the first is later, so give "
+            f"recompute is from {start} to {end}, in the wrong order: give "
             f'{{"from": "{end}", "to": "{start}"}}'
         )
     return Recompute(start=start, end=end)

@@ -28,9 +28,8 @@ from ..settings import Settings
 
 log = logging.getLogger(__name__)
 
-# An execution's input may hold 256 KiB, and so may each of its states, which a failure joins
-# with its cause, three times over. Keys have up to 1,024 bytes each, so their number alone
-# bounds nothing.
+# The input of an execution and of each state holds 256 KiB. Keys have up to 1,024 bytes, so a limit
+# on their number alone does not bound the input.
 MAX_BATCH_KEY_BYTES: Final = 100_000
 
 
@@ -48,7 +47,7 @@ class Counts:
         return cls(orders=found["orders"], items=found["order_items"], products=found["products"])
 
     def meet(self, settings: Settings, *, products_known: bool) -> bool:
-        """``products_known``: an earlier run accepted a products file, which still counts."""
+        """``products_known``: an earlier run has accepted a products file, which counts."""
         return (
             self.orders >= settings.min_order_files
             and self.items >= settings.min_item_files
@@ -73,7 +72,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Nothing to start. ``since`` is None when no file waits."""
+    """No batch starts. ``since`` is None when no file waits."""
 
     counts: Counts
     since: datetime | None = None
@@ -82,14 +81,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Another run holds the lock; its end starts the next check."""
+    """Another run has the lock; its end starts the next check."""
 
     run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A batch: at most ``max_batch_files`` files, oldest first. ``left`` stay for the next."""
+    """A batch: the oldest files, at most ``max_batch_files``. ``left`` wait for the next."""
 
     files: tuple[FileVersion, ...]
     forced: bool
