@@ -34,7 +34,7 @@ $(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@# Compiled here in 15 s: the first demo would take 3 s longer, and all of them where nothing may write it.
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements/dev.txt requirements/bootstrap.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m spark_jobs.engine.appcds samples/incoming
+	$(BIN)/python -m spark_jobs.appcds samples/incoming
 	@touch $(READY)
 
 .PHONY: demo

@@ -1,6 +1,6 @@
 """Write the class archive (AppCDS) that halves the start time of a local Spark.
 
-    python -m spark_jobs.engine.appcds samples/incoming
+    python -m spark_jobs.appcds samples/incoming
 
 runs the transform once on a delivery, and the JVM writes the classes that it loaded to the archive.
 The archive is for one Java and one Spark. If it exists, nothing is done.
