@@ -17,10 +17,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
-from .child import Child
+from .child import Child, ServerContext
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ HOST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalApi:
+class LocalApi(ServerContext):
     """A running API. Leaving the context stops it."""
 
     url: str
@@ -49,17 +48,6 @@ class LocalApi:
             environment=environment,
         )
         return cls(url=server.ready["url"], _server=server)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.stop()
 
 
 def main() -> None:

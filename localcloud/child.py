@@ -75,3 +75,16 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+
+
+class ServerContext:
+    """A context that stops its server at the end."""
+
+    __slots__ = ()
+    _server: Child
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.stop()

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import boto3
 
-from .child import Child
+from .child import Child, ServerContext
 from .containers import Containers
 from .server import CREDENTIALS
 
@@ -19,7 +18,7 @@ REGION: Final = "eu-north-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalCloud:
+class LocalCloud(ServerContext):
     """A running server process. Leaving the context stops it and the tasks it runs."""
 
     endpoint: str
@@ -97,17 +96,6 @@ class LocalCloud:
     def wait(self) -> None:
         """Return when the server has ended."""
         self._server.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.stop()
 
 
 class _Session(boto3.Session):

@@ -77,7 +77,8 @@ def install(home: Path, containers: Containers | None = None) -> None:
     logs = home / "tasks"
     logs.mkdir(parents=True, exist_ok=True)
     ecs.Task = _process_task(logs, containers)  # type: ignore[misc]
-    _patch_step_functions()
+    _convert_parameter_names()
+    _wait_for_processes()
 
 
 def stop_all() -> None:
@@ -242,7 +243,11 @@ def _with_its_role(task_definition: Any) -> dict[str, Any]:
     return {**container, "environment": [*(container.get("environment") or []), *own]}
 
 
-def _patch_step_functions() -> None:
+def _convert_parameter_names() -> None:
+    """Convert between PascalCase, as in a state machine, and the lowerCamelCase of ECS.
+
+    moto does so for other services but not for ECS.
+    """
     model = boto3.client(
         "ecs",
         region_name="eu-north-1",
@@ -254,8 +259,6 @@ def _patch_step_functions() -> None:
         for name, operation in (("run_task", "RunTask"), ("describe_tasks", "DescribeTasks"))
     }
 
-    # ECS's parameters are in lowerCamelCase, a state machine's in PascalCase; moto converts them
-    # for other services but not for ECS.
     def normalise_parameters(
         self: Any, parameters: Any, boto_service_name: Any = None, service_action_name: Any = None
     ) -> None:
@@ -270,6 +273,12 @@ def _patch_step_functions() -> None:
         action = self._get_boto_service_action(service_action_name)
         self._from_boto_response(response, by_action[action].output_shape)
 
+    StateTaskServiceEcs._normalise_parameters = normalise_parameters  # type: ignore[method-assign]
+    StateTaskServiceEcs._normalise_response = normalise_response  # type: ignore[method-assign]
+
+
+def _wait_for_processes() -> None:
+    """Let a .sync state end with its process, and stop the process when the state ends earlier."""
     build_resolver = StateTaskServiceEcs._build_sync_resolver
     wait_for_result = StateTaskServiceEcs._eval_sync
 
@@ -313,8 +322,6 @@ def _patch_step_functions() -> None:
 
     # moto removes this parameter before it calls ECS; Step Functions passes it on.
     _SUPPORTED_API_PARAM_BINDINGS["runtask"].add("CapacityProviderStrategy")
-    StateTaskServiceEcs._normalise_parameters = normalise_parameters  # type: ignore[method-assign]
-    StateTaskServiceEcs._normalise_response = normalise_response  # type: ignore[method-assign]
     StateTaskServiceEcs._build_sync_resolver = build_sync_resolver  # type: ignore[assignment,method-assign]
     StateTaskServiceEcs._eval_sync = eval_sync  # type: ignore[assignment,method-assign]
     # The resolver waits for the process itself, so that its end is noticed at once.

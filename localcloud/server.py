@@ -5,6 +5,7 @@ one line of JSON, serves until its standard input is closed, and then kills its 
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -104,18 +105,20 @@ def serve(
         target=events.run_schedules, args=(time_scale, home, stop), daemon=True
     )
     schedules.start()
+    print(json.dumps({"endpoint": endpoint, "region": region}), flush=True)
+    _wait_for_end()
+    stop.set()
+    ecs_processes.stop_all()
+    # Threads of executions and functions would keep the interpreter alive.
+    os._exit(0)
+
+
+def _wait_for_end() -> None:
+    """Return when standard input is closed, or a signal has closed it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.stdin.close())
-    print(json.dumps({"endpoint": endpoint, "region": region}), flush=True)
-    try:
+    with contextlib.suppress(ValueError):
         sys.stdin.read()
-    except ValueError:
-        pass  # closed by a signal
-    finally:
-        stop.set()
-        ecs_processes.stop_all()
-        # Threads of executions and functions would keep the interpreter alive.
-        os._exit(0)
 
 
 def _connect(region: str) -> None:
