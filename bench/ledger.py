@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) -> Contestant:
         progress.print(f"ledger of {name}")
         shape = f"{name}-{rows.shop.days}x{rows.shop.orders_per_day}".replace(" ", "-")
-        folder = made(shape, lambda folder: deliver_all(Ledger.in_folder(folder), deliveries))
+        folder = made(shape, lambda folder: deliver_all(Ledger(Folder(folder)), deliveries))
         return Contestant(name, folder, rows)
 
     year = rows_of(Shop(1, START, options.days, options.orders_per_day), -(-options.days // 31))

@@ -9,14 +9,13 @@ import duckdb
 import pyarrow as pa
 
 from delivery.container_log import Phases
-from delivery.storage import Bucket
+from delivery.storage import open_storage
 
 from .compute import Kpis, compute, stage
 from .errors import LedgerError
 from .ledger.current_rows import read
 from .ledger.ledger import Changes, Ledger
 from .ledger.snapshot import Snapshot
-from .run_store import SCHEME, split_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,12 +26,7 @@ _PART_BYTES: Final = 128 * 1024**2
 
 def open_ledger(uri: str, scratch: Path) -> Ledger:
     """Open the ledger in a folder, or under ``s3://BUCKET/PREFIX``."""
-    if not uri.startswith(SCHEME):
-        return Ledger.in_folder(Path(uri))
-    import boto3
-
-    bucket, prefix = split_uri(uri)
-    return Ledger(Bucket(boto3.client("s3"), bucket, prefix, scratch))
+    return Ledger(open_storage(uri, scratch))
 
 
 def kpis_between(

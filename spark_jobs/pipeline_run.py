@@ -10,9 +10,8 @@ committed once, and the dates of a commit stay pending until a run has published
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tenacity
@@ -100,7 +99,6 @@ def transform_run(
     choice: sessions.Choice,
     *,
     now: datetime,
-    scratch: Path,
     on_published: OnPublished,
 ) -> TransformedRun:
     """Commit a run's rows, and publish the KPIs of all dates that are not published yet.
@@ -117,11 +115,11 @@ def transform_run(
     with sessions.starting(
         choice.engine, input_bytes=_size(manifest), run_id=manifest.run_id
     ) as session:
-        ledgers = _ledgers(store, before, scratch)
+        ledgers = _ledgers(store, before)
         with phases.timed("commit"):
-            committed = _commit(store, ledgers.target, now, scratch)
+            committed = _commit(store, ledgers.target, now)
         plan = _plan(manifest, ledgers, committed, before, now)
-        parts = kpis_by_part(plan.head, plan.dates, session, scratch, phases)
+        parts = kpis_by_part(plan.head, plan.dates, session, store.scratch, phases)
         outcome = _publish(plan, parts, dynamodb, tables, phases, on_published)
     log.info(
         "%(dates)d dates: %(items)d items written, %(deleted)d deleted",
@@ -150,11 +148,10 @@ def preview_run(
     choice: sessions.Choice,
     *,
     now: datetime,
-    scratch: Path,
 ) -> list[Difference]:
     """Return what :func:`transform_run` would change in DynamoDB; nothing is written anywhere."""
     before = Fence(dynamodb, tables.runs).read()
-    ledger = store.ledger(before.ledger, scratch)
+    ledger = store.ledger(before.ledger)
     head = ledger.head()
     phases = Phases()
     with sessions.starting(choice.engine, input_bytes=0) as session:
@@ -162,27 +159,27 @@ def preview_run(
         dates = ledger.dates_since(before.published) | _requested(store.manifest)
         if store.manifest.files:
             with phases.timed("merge"):
-                changes = merge(head, store.delivery(scratch), scratch)
+                changes = merge(head, store.delivery(), store.scratch)
             dates |= changes.dates
         stamp = Stamp(run_id=store.manifest.run_id, ledger_version=head.version, computed_at=now)
         found: list[Difference] = []
-        for part, kpis in kpis_by_part(head, dates, session, scratch, phases, changes):
+        for part, kpis in kpis_by_part(head, dates, session, store.scratch, phases, changes):
             found += differences(to_days(*kpis, part, stamp), dynamodb, tables)
     return found
 
 
-def _ledgers(store: RunStore, before: State, scratch: Path) -> Ledgers:
-    published = store.ledger(before.ledger, scratch)
+def _ledgers(store: RunStore, before: State) -> Ledgers:
+    published = store.ledger(before.ledger)
     if store.manifest.task != "rebuild":
         return Ledgers(prefix=before.ledger, published=published, target=published)
     prefix = RunKeys(store.manifest.run_id).rebuilt_ledger
     # Versions only grow, also from one ledger to the next.
     first_version = max(published.head().version, before.publishing) + 1
-    target = store.ledger(prefix, scratch, first_version=first_version)
+    target = store.ledger(prefix, first_version=first_version)
     return Ledgers(prefix=prefix, published=published, target=target)
 
 
-def _commit(store: RunStore, ledger: Ledger, now: datetime, scratch: Path) -> Committed:
+def _commit(store: RunStore, ledger: Ledger, now: datetime) -> Committed:
     """Add a run's rows to the ledger, unless an earlier attempt has."""
     manifest = store.manifest
     if manifest.task == "recompute":
@@ -193,7 +190,7 @@ def _commit(store: RunStore, ledger: Ledger, now: datetime, scratch: Path) -> Co
             {"ledger_version": done.version},
         )
         return Committed(head=ledger.head(), dates=done.dates, summary=done.summary)
-    delivery = store.delivery(scratch)
+    delivery = store.delivery()
     for attempt in tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(LedgerConflictError),
         wait=tenacity.wait_random(0, 1),
@@ -202,7 +199,7 @@ def _commit(store: RunStore, ledger: Ledger, now: datetime, scratch: Path) -> Co
     ):
         with attempt:
             base = ledger.head()
-            changes = merge(base, delivery, scratch)
+            changes = merge(base, delivery, store.scratch)
             if "files" not in changes.tables:
                 # A replay: earlier runs have committed exactly these file versions.
                 earlier = map(ledger.commit_of, changes.summary.known_from)
@@ -294,12 +291,7 @@ def _report(
         items=outcome.items,
         deleted=outcome.deleted,
         superseded=dates if outcome.is_superseded else (),
-        new_files=summary.new_files,
-        duplicate_files=summary.duplicate_files,
-        known_from=summary.known_from,
-        new_rows=summary.new_rows,
-        readmitted_lines=summary.readmitted_lines,
-        held_lines=summary.held_lines,
+        **asdict(summary),
         bytes=_size(manifest),
         seconds=dict(phases.seconds),
     )

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING, Self
 
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
@@ -20,48 +18,57 @@ from .ledger.merge import DeliveredFile, Delivery
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-SCHEME: Final = "s3://"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStore:
-    """The bucket of one run, and the run's manifest."""
+    """The bucket of one run and the run's manifest; ``scratch`` is for local files."""
 
     s3: "S3Client"
     bucket: str
     manifest: Manifest
+    scratch: Path
 
     @classmethod
-    def open(cls, uri: str, s3: "S3Client") -> Self:
-        """Open the run of ``s3://bucket/runs/<run>/manifest.json``.
+    def open(cls, uri: str, s3: "S3Client", scratch: Path) -> Self:
+        """Open the run of ``s3://BUCKET/runs/RUN/manifest.json``.
 
         Raises:
             RunError: there is no manifest, or it cannot be read.
         """
-        bucket, key = split_uri(uri)
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        if not uri.startswith("s3://") or not key:
+            raise RunError(f"{uri}: not of the form s3://BUCKET/KEY")
+        text = _get(Bucket(s3, bucket, "", scratch), key)
         try:
-            manifest = Manifest.from_json(_get(s3, bucket, key))
+            manifest = Manifest.from_json(text)
         except DocumentError as error:
             raise RunError(f"{uri}: {error}") from error
-        return cls(s3=s3, bucket=bucket, manifest=manifest)
+        return cls(s3=s3, bucket=bucket, manifest=manifest, scratch=scratch)
 
-    def ledger(self, prefix: str, scratch: Path, *, first_version: int = 1) -> Ledger:
-        storage = Bucket(self.s3, self.bucket, prefix, scratch)
+    def ledger(self, prefix: str, *, first_version: int = 1) -> Ledger:
+        storage = Bucket(self.s3, self.bucket, prefix, self.scratch)
         return Ledger(storage, first_version=first_version)
 
-    def delivery(self, folder: Path) -> Delivery:
+    def delivery(self) -> Delivery:
         """Fetch the accepted rows and the lines held back, with the files that they are from.
 
         Raises:
             RunError: the run has no verdict, or a file that the verdict names is missing.
         """
-        verdict = self._verdict()
-        rows: dict[str, list[Path]] = {}
-        for kind, keys in (("accepted", verdict.accepted), ("held", verdict.held)):
-            for dataset, key in keys.items():
-                path = folder / f"{kind}_{dataset}.parquet"
-                path.write_bytes(_get(self.s3, self.bucket, key))
-                rows.setdefault(dataset, []).append(path)
+        storage = Bucket(self.s3, self.bucket, "", self.scratch)
+        key = self._keys.verdict
+        try:
+            verdict = Verdict.from_json(_get(storage, key))
+            rows = {
+                dataset: storage.fetch(
+                    [keys[dataset] for keys in (verdict.accepted, verdict.held) if dataset in keys]
+                )
+                for dataset in {*verdict.accepted, *verdict.held}
+            }
+        except DocumentError as error:
+            raise RunError(f"{storage.uri(key)}: {error}") from error
+        except FileNotFoundError as error:
+            raise RunError(f"{error}: the verdict names it, but it is missing") from error
         versions = {file.key: file for file in self.manifest.files}
         return Delivery(
             run_id=self.manifest.run_id,
@@ -72,13 +79,6 @@ class RunStore:
                 if file.status != "rejected"
             ],
         )
-
-    def _verdict(self) -> Verdict:
-        key = self._keys.verdict
-        try:
-            return Verdict.from_json(_get(self.s3, self.bucket, key))
-        except DocumentError as error:
-            raise RunError(f"{SCHEME}{self.bucket}/{key}: {error}") from error
 
     def write(self, report: PublishedReport) -> None:
         self.s3.put_object(
@@ -91,18 +91,6 @@ class RunStore:
     @property
     def _keys(self) -> RunKeys:
         return RunKeys(self.manifest.run_id)
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key of ``s3://BUCKET/KEY``.
-
-    Raises:
-        RunError: it is not of that form.
-    """
-    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or not key:
-        raise RunError(f"{uri}: not of the form s3://BUCKET/KEY")
-    return bucket, key
 
 
 def _delivered(file: FileVerdict, version: FileVersion) -> DeliveredFile:
@@ -118,12 +106,11 @@ def _delivered(file: FileVerdict, version: FileVersion) -> DeliveredFile:
     )
 
 
-def _get(s3: "S3Client", bucket: str, key: str) -> bytes:
-    try:
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        details = error.response.get("Error", {})
-        reason = details.get("Message") or details.get("Code") or error
+def _get(storage: Bucket, key: str) -> bytes:
+    content = storage.get(key)
+    if content is None:
         raise RunError(
-            f"{SCHEME}{bucket}/{key}: {reason}; check that the validator of this run has succeeded"
-        ) from error
+            f"{storage.uri(key)}: there is no such object; check that the trigger and the validator"
+            " of this run have succeeded"
+        )
+    return content

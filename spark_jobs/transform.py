@@ -148,16 +148,16 @@ def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch
     from spark_jobs.run_store import RunStore
 
     tables = Tables.from_env(os.environ)
-    store = RunStore.open(options.manifest, boto3.client("s3"))
+    store = RunStore.open(options.manifest, boto3.client("s3"), scratch)
     now = datetime.now(UTC)
     dynamodb = boto3.client("dynamodb")
     if options.dry_run:
-        found = pipeline_run.preview_run(store, dynamodb, tables, choice, now=now, scratch=scratch)
+        found = pipeline_run.preview_run(store, dynamodb, tables, choice, now=now)
         report.show_differences(report.screen(), found)
         return
     update = dashboard.DashboardUpdate()
     run = pipeline_run.transform_run(
-        store, dynamodb, tables, choice, now=now, scratch=scratch, on_published=update.add
+        store, dynamodb, tables, choice, now=now, on_published=update.add
     )
     if not run.is_superseded:
         kpis = dashboard.PublishedKpis(

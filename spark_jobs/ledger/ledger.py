@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +13,7 @@ from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from contract import typed_json
-from delivery.storage import Folder, Storage
+from delivery.storage import Storage
 
 from ..errors import LedgerConflictError, LedgerError
 from . import delta_tables
@@ -58,10 +58,6 @@ class Ledger:
     def __init__(self, storage: Storage, *, first_version: int = 1) -> None:
         self._storage = storage
         self._first_version = first_version
-
-    @classmethod
-    def in_folder(cls, root: Path, *, first_version: int = 1) -> Self:
-        return cls(Folder(root.absolute()), first_version=first_version)
 
     def head(self) -> Snapshot:
         commits = self._commits()

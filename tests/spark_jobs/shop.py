@@ -41,7 +41,7 @@ CREDENTIALS = {
 
 @contextlib.contextmanager
 def aws() -> Iterator[str]:
-    """Run an embedded AWS in a process of its own and yield its address.
+    """Run an embedded AWS in another process and yield its address.
 
     In this process it would deadlock with delta-rs, which holds the interpreter's lock.
     """
@@ -259,7 +259,7 @@ def run_batch(shop: Shop, transform: Transform, folder: Path, run_id: str, **kwa
 
 
 def transform(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run the transformer's command line; for a process of its own."""
+    """Run the transformer's command line; for a process that ends with it."""
     from spark_jobs.transform import main
 
     os.environ.update(environment)
@@ -317,11 +317,11 @@ _READS = (".GetItem", ".BatchGetItem", ".DescribeExecution", ".GetExecutionHisto
 
 
 class CuttingProxy:
-    """Stands before the AWS, and kills the sender of a write, or holds it back.
+    """A proxy of the AWS that kills the sender of a write, or holds the write back.
 
     A write that is cut off never arrives: the moment between two writes that arrive. ``kill_at`` is
     the number of a write or what its name contains; the first that contains ``hold_at`` is held
-    back until ``go_on``, and ``held`` tells that it is there.
+    back until ``release`` is set; ``held`` is set when it has arrived.
     """
 
     def __init__(
@@ -330,7 +330,7 @@ class CuttingProxy:
         host, port = endpoint.removeprefix("http://").split(":")
         self.writes: list[str] = []
         self.victim: Any = None
-        self.held, self.go_on = threading.Event(), threading.Event()
+        self.held, self.release = threading.Event(), threading.Event()
         self._kill_at, self._hold_at = kill_at, hold_at
         self._killed = False
         self._lock = threading.Lock()
@@ -381,7 +381,7 @@ class CuttingProxy:
             number = len(self.writes)
         if self._hold_at and self._hold_at in write and not self.held.is_set():
             self.held.set()
-            self.go_on.wait(60)
+            self.release.wait(60)
         if number == self._kill_at or (isinstance(self._kill_at, str) and self._kill_at in write):
             self.victim.kill()
             self._killed = True

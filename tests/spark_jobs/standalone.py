@@ -139,7 +139,7 @@ class Cluster:
 
     def _daemon(self, name: str, *arguments: str) -> Daemon:
         options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        # Port 6066 is for submitting over HTTP, which nobody does here.
+        # Port 6066 is for submitting over HTTP, which no test does.
         options += ["-Dspark.master.rest.enabled=false", "-cp", str(SPARK_HOME / "jars" / "*")]
         listening = ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"]
         kind = name.rpartition(".")[2].lower()

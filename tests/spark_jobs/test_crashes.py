@@ -71,7 +71,7 @@ def test_a_zombie_that_wakes_up_after_a_newer_run_changes_nothing(
     proxy.held.wait(60)
     run_batch(shop, sail, second_delivery(tmp_path / "2"), "run-2", hours=1)
     newer = shop.items(of_the_run=True)
-    proxy.go_on.set()
+    proxy.release.set()
     zombie.join(60)
     proxy.close()
     assert zombie.exitcode == 0

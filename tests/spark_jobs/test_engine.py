@@ -53,7 +53,7 @@ def test_a_java_that_is_too_old_is_not_taken(
     assert jvm.find_java() == tmp_path / "21.0.2" / "bin" / "java"
 
 
-def test_a_jvm_that_does_not_start_is_told_with_its_exit_code(
+def test_a_jvm_that_does_not_start_is_an_error_with_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
@@ -99,8 +99,8 @@ def sockets():
             if link.is_symlink() and (target := os.readlink(link)).startswith("socket:["):
                 yield target[8:-1]
 
-with sessions.session(os.environ["ASKED"], input_bytes=1, run_id="run-7") as spark:
-    if os.environ["ASKED"] == "spark":
+with sessions.session(os.environ["ENGINE_NAME"], input_bytes=1, run_id="run-7") as spark:
+    if os.environ["ENGINE_NAME"] == "spark":
         log4j = spark._jvm.org.apache.logging.log4j
         log4j.LogManager.getLogger("shop").warn('a "quoted" warning')
     ours = set(sockets())
@@ -113,15 +113,15 @@ with sessions.session(os.environ["ASKED"], input_bytes=1, run_id="run-7") as spa
 
 
 @functools.cache
-def session(asked: str) -> subprocess.CompletedProcess[str]:
-    """Open a session of a run in a process of its own, once."""
-    if asked == "spark" and jvm.find_java() is None:
+def session(engine: str) -> subprocess.CompletedProcess[str]:
+    """Open a session of a run in another process, once."""
+    if engine == "spark" and jvm.find_java() is None:
         assert not IN_CI, "CI must have Java 17"
         pytest.skip("no Java 17")
     done = subprocess.run(
         [sys.executable, "-c", SESSION],
         cwd=ROOT,
-        env={**os.environ, "ASKED": asked},
+        env={**os.environ, "ENGINE_NAME": engine},
         capture_output=True,
         text=True,
         timeout=120,
@@ -142,9 +142,9 @@ def test_the_jvm_of_a_run_warns_in_json_with_the_runs_id() -> None:
     }
 
 
-@pytest.mark.parametrize("asked", ["spark", "sail"])
-def test_a_session_listens_on_the_loopback_alone(asked: str) -> None:
-    done = session(asked)
+@pytest.mark.parametrize("engine", ["spark", "sail"])
+def test_a_session_listens_on_the_loopback_alone(engine: str) -> None:
+    done = session(engine)
     listening = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("listens")]
     # 127.0.0.1, the same as an IPv6 address, and ::1, in the kernel's byte order.
     loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", f"{'0' * 24}01000000:")

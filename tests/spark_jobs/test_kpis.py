@@ -100,13 +100,13 @@ CASES = {
     "a product listed twice does not multiply lines": delivery(
         [order("1")], [line("1")], [*PRODUCTS, {**PRODUCTS[0], "category": "Maps"}]
     ),
-    "a line that stands in two files counts once, one that stands twice in a file twice": {
+    "a line in two files counts once, a line twice in one file counts twice": {
         "orders_1.csv": [order("1"), order("2")],
         "order_items_1.csv": [line("1"), line("1"), line("2")],
         "order_items_2.csv": [line("1"), line("2", quantity="5"), line("2", "p2")],
         "products.csv": PRODUCTS,
     },
-    "ids are text: leading zeros tell two orders apart": delivery(
+    "ids are text: two orders differ by their leading zeros": delivery(
         [order("1"), order("01"), order("1.0")], [line("1"), line("01"), line("1.0")]
     ),
 }

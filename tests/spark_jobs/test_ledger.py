@@ -1,4 +1,4 @@
-"""The ledger holds what arrived, once, whatever the order of arrival."""
+"""The ledger holds what arrived, once, in any order of arrival."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from delivery.storage import Folder
 from spark_jobs.ledger.current_rows import read
 from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.snapshot import Snapshot
@@ -50,7 +51,7 @@ class Deliveries:
     """A ledger, and everything that was delivered to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.ledger = Ledger.in_folder(folder / "ledger")
+        self.ledger = Ledger(Folder(folder / "ledger"))
         self._folder = folder
         self._runs = count(1)
         self.landed: list[Version] = []
@@ -65,7 +66,7 @@ class Deliveries:
         return kpis(self.ledger.head()) == oracle.from_versions(self.landed)
 
 
-def held_and_readmitted(changes: Changes) -> tuple[int, int]:
+def pending_and_released(changes: Changes) -> tuple[int, int]:
     return changes.summary.held_lines, changes.summary.readmitted_lines
 
 
@@ -107,10 +108,10 @@ def test_lines_wait_for_their_order_and_their_product_in_any_later_delivery(
     changes = deliveries.deliver(version("order_items_1.csv", [line("1"), line("1", "p2")]))
     assert (changes.summary.held_lines, changes.dates) == (2, frozenset())
     changes = deliveries.deliver(version("orders_1.csv", [order("1")], hours=1))
-    assert held_and_readmitted(changes) == (2, 0)
+    assert pending_and_released(changes) == (2, 0)
     assert deliveries.equal_the_oracle()
     changes = deliveries.deliver(version("products_1.csv", PRODUCTS[:1], hours=2))
-    assert held_and_readmitted(changes) == (1, 1)
+    assert pending_and_released(changes) == (1, 1)
     assert deliveries.equal_the_oracle()
     deliveries.deliver(version("products_2.csv", PRODUCTS[1:], hours=3))
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 2

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from delivery.storage import Folder
 from spark_jobs.ledger.ledger import Changes, Ledger
 from spark_jobs.ledger.merge import merge
 from spark_jobs.ledger.snapshot import Snapshot
@@ -68,7 +69,7 @@ class Shop(RuleBasedStateMachine):
         super().__init__()
         self.scratch = tempfile.TemporaryDirectory()
         self.folder = Path(self.scratch.name)
-        self.ledger = Ledger.in_folder(self.folder / "ledger")
+        self.ledger = Ledger(Folder(self.folder / "ledger"))
         self.landed: list[Version] = []
         self.waiting: list[Version] = []
         self.taken: list[Version] = []

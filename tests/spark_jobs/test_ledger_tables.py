@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 import spark_jobs.ledger.delta_tables
-from delivery.storage import Bucket
+from delivery.storage import Bucket, Folder
 from spark_jobs.errors import LedgerConflictError, LedgerError
 from spark_jobs.ledger.duckdb_tables import load
 from spark_jobs.ledger.ledger import Changes, Ledger
@@ -51,7 +51,7 @@ def present(snapshot: Snapshot) -> set[Path]:
 
 
 def test_every_earlier_version_can_be_read_until_it_is_tidied_away(tmp_path: Path):
-    ledger = Ledger.in_folder(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path / "ledger"))
     deliver(ledger, FIRST, tmp_path / "1", "1")
     deliver(ledger, SECOND, tmp_path / "2", "2")
     deliver(ledger, OTHER_DATES, tmp_path / "3", "3")
@@ -64,7 +64,7 @@ def test_every_earlier_version_can_be_read_until_it_is_tidied_away(tmp_path: Pat
 
 
 def test_a_version_that_never_was_is_named_with_those_that_are_there(tmp_path: Path):
-    ledger = Ledger.in_folder(tmp_path / "ledger", first_version=7)
+    ledger = Ledger(Folder(tmp_path / "ledger"), first_version=7)
     with pytest.raises(LedgerError, match="version 7: no such version; there are none yet"):
         ledger.at(7)
     deliver(ledger, FIRST, tmp_path / "1", "1")
@@ -75,7 +75,7 @@ def test_a_version_that_never_was_is_named_with_those_that_are_there(tmp_path: P
 
 @pytest.mark.usefixtures("always_tidied")
 def test_what_no_kept_version_needs_is_deleted_and_the_head_stays(tmp_path: Path):
-    ledger = Ledger.in_folder(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path / "ledger"))
     landed = [*FIRST]
     deliver(ledger, FIRST, tmp_path / "first", "first")
     for number, day in enumerate(["2026-02-03", "2026-02-04", "2026-02-03"], start=2):
@@ -93,10 +93,10 @@ def test_what_no_kept_version_needs_is_deleted_and_the_head_stays(tmp_path: Path
 
 
 @pytest.mark.usefixtures("always_tidied")
-def test_what_the_head_needs_outlives_runs_that_died_however_often_and_whatever_is_deleted(
+def test_what_the_head_needs_is_kept_after_runs_that_died_and_after_each_vacuum(
     tmp_path: Path,
 ):
-    ledger = Ledger.in_folder(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path / "ledger"))
     deliver(ledger, FIRST, tmp_path / "first", "first")
     for attempt in range(2):
         for write in range(1, 6):
@@ -111,7 +111,7 @@ def test_what_the_head_needs_outlives_runs_that_died_however_often_and_whatever_
 def test_a_table_gains_a_column_and_older_rows_have_none_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    ledger = Ledger.in_folder(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path / "ledger"))
     price = SCHEMAS["products"].get_field_index("price")
     with monkeypatch.context() as patch:
         patch.setitem(SCHEMAS, "products", SCHEMAS["products"].remove(price))
@@ -153,7 +153,7 @@ def prices(snapshot: Snapshot) -> dict[str, Decimal | None]:
 def test_a_ledger_of_another_shape_is_refused_before_anything_is_read_or_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change, message: str
 ):
-    ledger = Ledger.in_folder(tmp_path / "ledger")
+    ledger = Ledger(Folder(tmp_path / "ledger"))
     with monkeypatch.context() as patch:
         patch.setitem(SCHEMAS, "orders", change(SCHEMAS["orders"]))
         deliver(ledger, FIRST, tmp_path / "1", "1")
@@ -172,7 +172,7 @@ BUCKET = "ledgers"
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator["S3Client"]:
-    """A bucket in a process of its own: in one process, delta-rs and moto block each other."""
+    """A bucket in another process: in one process, delta-rs and moto block each other."""
     with pytest.MonkeyPatch.context() as patch, aws() as endpoint:
         environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}
         for name, value in environment.items():

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import spark_jobs.ledger.delta_tables
+from delivery.storage import Folder
 from spark_jobs.errors import LedgerConflictError
 from spark_jobs.ledger.ledger import Ledger
 from spark_jobs.ledger.merge import merge
@@ -29,7 +30,7 @@ FIRST = [
     version("orders_1.csv", [order("1"), order("2", "2026-02-02")]),
     version("order_items_1.csv", [line("1"), line("2"), line("2", "p2"), line("3")]),
 ]
-# Every table is written: an order moves, lines are re-admitted, one is held, a category changes.
+# Every table is written: an order moves, lines are released, one is pending, a category changes.
 SECOND = [
     version("products.csv", [PRODUCTS[0] | {"category": "Art"}, PRODUCTS[1]], hours=1),
     version("orders_2.csv", [order("1", "2026-02-03"), order("3")], hours=1),
@@ -55,14 +56,14 @@ class Places:
 
     def hold(self, files: Sequence[Version]) -> None:
         run_id = f"before {len(self._before)}"
-        deliver(Ledger.in_folder(self._folder / "template"), files, self.scratch(), run_id)
+        deliver(Ledger(Folder(self._folder / "template")), files, self.scratch(), run_id)
         self._before = [*self._before, *files]
 
     def ledger(self) -> Ledger:
         folder = self.scratch()
         if self._before:
             shutil.copytree(self._folder / "template", folder)
-        return Ledger.in_folder(folder)
+        return Ledger(Folder(folder))
 
     def scratch(self) -> Path:
         return self._folder / str(next(self._numbers))
@@ -215,11 +216,11 @@ def test_runs_that_write_at_once_are_all_there_after_as_many_attempts_as_it_take
     with ProcessPoolExecutor(
         len(files), mp_context=spawn, initializer=_wait_at, initargs=(spawn.Barrier(len(files)),)
     ) as runs:
-        asked = [
+        pending = [
             runs.submit(_commit_at_last, folder, places.scratch(), versions, f"run-{number}")
             for number, versions in enumerate(files)
         ]
-        conflicts = sum(run.result(timeout=60) for run in asked)
+        conflicts = sum(run.result(timeout=60) for run in pending)
     assert places.holds(ledger, *files)
     assert ledger.head().version == len(files) + (1 if _rows(ledger.at(1))["orders"] == 2 else 0)
     assert conflicts > 0
@@ -234,7 +235,7 @@ def _wait_at(barrier: Barrier) -> None:
 
 def _commit_at_last(folder: Path, scratch: Path, files: Sequence[Version], run_id: str) -> int:
     """Merge again until it is committed, and return how often another run had come in between."""
-    ledger, conflicts = Ledger.in_folder(folder), 0
+    ledger, conflicts = Ledger(Folder(folder)), 0
     _READY[0].wait(timeout=60)
     while ledger.commit_of(run_id) is None:
         try:

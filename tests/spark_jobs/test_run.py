@@ -117,7 +117,7 @@ def test_a_run_says_what_it_took_in_and_what_it_published(
     assert (said["previous_version"], said["ledger_version"]) == (1, 2)
     assert (said["new_files"], said["readmitted_lines"], said["held_lines"]) == (3, 1, 0)
     assert said["new_rows"] == {"orders": 3, "order_items": 2, "products": 3}
-    # Order 3 has left its date, which nobody else ordered on.
+    # Order 3 was the only one on its former date.
     assert [item["order_date"] for item in shop.items()["daily"]] == [
         "2026-02-01",
         "2026-02-02",
@@ -189,7 +189,7 @@ def test_a_rebuild_from_processed_gives_the_same_items(two_runs: Shop, sail: Tra
     assert shop.items() == two_runs.items()
 
 
-def test_a_recompute_mends_items_that_somebody_has_changed(two_runs: Shop, sail: Transform):
+def test_a_recompute_restores_items_that_were_changed_by_hand(two_runs: Shop, sail: Transform):
     shop = two_runs.copied()
     key = {"order_date": {"S": "2026-02-01"}}
     shop.dynamodb.delete_item(TableName=shop.tables.order_kpis, Key=key)

@@ -1,4 +1,4 @@
-"""What executors read stands where they can read it, and is gone afterwards."""
+"""Executors can read the staged copies, which are deleted afterwards."""
 
 from pathlib import Path
 
