@@ -1,4 +1,4 @@
-"""The KPIs a second time, written from the definitions and sharing no code with the product.
+"""Computes the KPIs a second time, from the definitions, without code of the product.
 
 ``from_csv`` is DuckDB SQL over raw files that need no cleaning; ``from_rows`` is plain Python
 with Decimal, identity rules included, for small cases; ``from_versions`` adds the rules between
@@ -34,7 +34,7 @@ class Version(NamedTuple):
 
 
 def from_versions(versions: Sequence[Version]) -> Tables:
-    """Compute from everything that ever landed, in whichever order it is given."""
+    """Compute from all file versions that landed, in any order of the argument."""
     contents: dict[object, Version] = {}
     for version in sorted(versions, key=lambda v: (v.landed_at, v.name)):
         content = tuple(tuple(row.items()) for row in version.rows)
@@ -45,7 +45,7 @@ def from_versions(versions: Sequence[Version]) -> Tables:
             latest[version.name, row.get("order_id", "")] = number
     return from_rows(
         {
-            # Named so that names sort by landing.
+            # The names sort by landing time.
             f"{_dataset(version.name)}{number:09}": [
                 row
                 for row in version.rows
@@ -66,7 +66,7 @@ def from_rows(files: Mapping[str, Sequence[Row]]) -> Tables:
     """Compute from {file name: rows}; every value is readable text."""
     orders: dict[str, Row] = {}
     products: dict[str, Row] = {}
-    stands: dict[tuple[str, str, int, Decimal], Counter[str]] = defaultdict(Counter)
+    copies: dict[tuple[str, str, int, Decimal], Counter[str]] = defaultdict(Counter)
     for name in sorted(files):
         for row in files[name]:
             if name.startswith("orders"):
@@ -80,10 +80,10 @@ def from_rows(files: Mapping[str, Sequence[Row]]) -> Tables:
                     int(row["quantity"]),
                     Decimal(row["unit_price"]).quantize(Decimal("0.0001"), ROUND_HALF_UP),
                 )
-                stands[line][name] += 1
+                copies[line][name] += 1
     lines = [
         line
-        for line, counts in stands.items()
+        for line, counts in copies.items()
         for _ in range(max(counts.values()))
         if line[0] in orders and line[1] in products
     ]
@@ -165,7 +165,7 @@ def _cents(dividend: Decimal | int, divisor: int = 1) -> Decimal:
 
 
 def from_csv(folder: Path) -> Tables:
-    """Compute with SQL from files whose ids are unique and whose lines stand in one file each."""
+    """Compute with SQL from files whose ids are unique and whose lines are in one file each."""
     with duckdb.connect() as db:
         for table in ("orders", "order_items", "products"):
             db.execute(

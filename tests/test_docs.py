@@ -1,4 +1,4 @@
-"""The README does not drift from the code."""
+"""The documents agree with the code."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ from tests.conftest import HEADERS, ROOT
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-# Read by a library or the platform, not settings of ours.
+# Variables that a library or the platform reads.
 FOREIGN = {
     "AWS_ENDPOINT_URL",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
@@ -40,7 +40,7 @@ def documents() -> list[Path]:
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+def test_every_link_within_the_project_has_a_target(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
 
@@ -53,7 +53,7 @@ def test_every_make_command_of_the_readme_is_a_target() -> None:
 
 
 def settings_read_by(package: str) -> set[str]:
-    """The names in capitals that a package's code takes from the environment."""
+    """Return the names in capitals that a package's code reads from the environment."""
     found = set()
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -74,9 +74,9 @@ def settings_read_by(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", ["chalice_app", "expectations", "spark_jobs"])
-def test_every_setting_that_code_reads_stands_in_the_readme(package: str) -> None:
+def test_every_setting_that_code_reads_is_in_the_readme(package: str) -> None:
     settings = settings_read_by(package)
-    assert settings, "the search above finds nothing any more"
+    assert settings, "the search above finds no settings"
     assert {name for name in settings if not re.search(rf"\b{name}\b", README)} == set()
 
 
@@ -105,8 +105,8 @@ def test_the_kpi_table_of_the_readme_has_the_columns_and_meanings_of_the_contrac
     "module",
     ["spark_jobs.transform", "expectations.validate", "samples.generate", "localcloud"],
 )
-def test_help_tells_the_options(module: str) -> None:
-    asked = subprocess.run(
+def test_help_has_the_usage_and_the_exit_codes(module: str) -> None:
+    shown = subprocess.run(
         [sys.executable, "-m", module, "--help"],
         cwd=ROOT,
         capture_output=True,
@@ -114,6 +114,6 @@ def test_help_tells_the_options(module: str) -> None:
         env={**os.environ, "COLUMNS": "100"},
         check=True,
     )
-    assert "usage:" in asked.stdout
+    assert "usage:" in shown.stdout
     if module != "localcloud":
-        assert "xit code" in asked.stdout
+        assert "xit code" in shown.stdout

@@ -1,4 +1,4 @@
-"""One localcloud with one delivery that has a bad row and a bad file, and many commands on it."""
+"""A localcloud that has processed a delivery with a bad row and a bad file, for all commands."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def delivery() -> Iterator[tuple[str, str]]:
     for n in range(5):
         lines = "".join(f"o{n % 4},p{1 + k % 2},1,10.00\n" for k in range(2))
         if n == 4:
-            # The fifth file has what the first has, and one line in eleven that is wrong.
+            # The fifth file has the lines of the first, and one bad line in eleven.
             lines = "o0,p1,1,10.00\no0,p2,1,10.00\n" * 5 + "o0,p1,-3,10.00\n"
         yield f"order_items_{n}.csv", ITEMS + lines
     yield "products.csv", PRODUCTS + "p1,Books,Dune,10.00\np2,Books,Emma,10.00\n"
@@ -39,7 +39,7 @@ def delivery() -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Shop:
-    """A localcloud in ``folder``/.localcloud, and what a person typing there would see."""
+    """A localcloud in ``folder``/.localcloud."""
 
     cloud: LocalCloud
     stack: Stack
@@ -56,7 +56,7 @@ class Shop:
         )
 
     def write_lock(self, run_id: str, *, owner: str | None = None) -> None:
-        """Leave a lock as a function would that died right after."""
+        """Write a lock, as a function does that dies immediately after it."""
         machine = self.stack.state_machine_arn
         document = {
             "owner": owner or f"{machine.replace(':stateMachine:', ':execution:')}:{run_id}",
@@ -98,7 +98,7 @@ Type = Callable[..., Answer]
 
 @pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Time is AWS's own here: the five-minute look is not to change anything in between."""
+    """Time is not scaled here, so that the schedule of five minutes changes nothing in between."""
     folder = tmp_path_factory.mktemp("operator")
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -108,7 +108,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             patch.setenv(name, value)
         stack = provision(Plan(task_environment={"ENGINE": "sail"}), cloud)
         shop = Shop(cloud, stack, cloud.session(), folder)
-        # From here on only --local leads there.
+        # From here on, only --local finds it.
         for name in cloud.environment:
             patch.delenv(name)
         with cloud.announced():
@@ -132,7 +132,7 @@ def ended(shop: Shop) -> list[Any]:
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell without AWS: no variables, no files of credentials, no metadata to ask."""
+    """A shell without AWS: no variables, no credentials file, no instance metadata."""
     ours = ("AWS_", "SHOPKPI_", "S3_BUCKET", "STEP_FUNCTION_ARN")
     for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)
@@ -144,7 +144,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def type_(shell: None, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Type a command line; nothing of it may end in a traceback."""
+    """Run a command line; its output must not have a traceback."""
 
     def type_in(line: str) -> Answer:
         capsys.readouterr()
@@ -158,6 +158,6 @@ def type_(shell: None, capsys: pytest.CaptureFixture[str]) -> Type:
 
 @pytest.fixture
 def local(shop: Shop, type_: Type, monkeypatch: pytest.MonkeyPatch) -> Type:
-    """Type a command line in the folder where localcloud runs."""
+    """Run a command line in the folder of the localcloud, with --local."""
     monkeypatch.chdir(shop.folder)
     return lambda line: type_(f"{line} --local")

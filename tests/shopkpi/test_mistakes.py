@@ -247,7 +247,7 @@ def _broken(**_: object) -> None:
 
 @pytest.fixture
 def guarded(shop: Shop, type_: Type, monkeypatch) -> Iterator[Callable[[str, str], Answer]]:
-    """Type as somebody: the embedded AWS checks who calls, and what that person may."""
+    """Run a command as a user, whose permissions the embedded AWS checks."""
     for name, value in shop.cloud.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN")
