@@ -149,8 +149,8 @@ def test_one_id_leads_through_functions_containers_message_record_and_api(
     assert record(ended)["run_id"] == ended.run
     shown = local(f"logs {ended.run} --json").data
     assert [line["at"] for line in shown] == sorted(line["at"] for line in shown)
-    stages = [line["fields"]["stage"] for line in shown if "stage" in line["fields"]]
-    assert {"read", "check orders", "write", "commit", "compute", "publish"} <= set(stages)
+    phases = [line["fields"]["phase"] for line in shown if "phase" in line["fields"]]
+    assert {"read", "check orders", "write", "commit", "compute", "publish"} <= set(phases)
     assert {line["fields"]["run_id"] for line in shown if line["source"] != "machine"} == {
         ended.run
     }
@@ -198,7 +198,8 @@ def test_the_metrics_of_a_run_are_its_record_to_the_cent_and_once(ended: Shop) -
 def test_files_that_wait_are_counted_while_they_wait(ended: Shop) -> None:
     listed = ended.client("cloudwatch").list_metrics(Namespace=metrics.NAMESPACE)["Metrics"]
     names = {metric["MetricName"] for metric in listed if metric["Dimensions"]}
-    assert names == set(metrics.WAITING | metrics.OF_A_RUN)
+    # The state machine writes FailedRuns, if a run of this package's tests failed.
+    assert names - {"FailedRuns"} == set(metrics.WAITING | metrics.OF_A_RUN)
     [started] = [
         line
         for line in of_run(ended, GROUPS["CheckFileThreshold"])
