@@ -39,7 +39,7 @@ def session(cloud: LocalCloud) -> boto3.Session:
 
 @dataclass
 class Pipeline:
-    """The trigger on a real bucket; runs go on until ``finish`` or ``die`` ends them."""
+    """The trigger on a bucket; a run is running until ``finish`` or ``die`` ends it."""
 
     s3: object
     sfn: object

@@ -66,7 +66,7 @@ def test_the_end_of_a_run_starts_what_has_piled_up(wired) -> None:
     assert (second["decision"], second["files"]) == ("start", 11)
 
 
-def test_a_run_started_by_hand_with_unusable_input_is_told_what_to_give(wired) -> None:
+def test_a_run_started_by_hand_with_unusable_input_fails_with_an_example(wired) -> None:
     from chalice_app.chalicelib.trigger.run_request import ClaimError
 
     event = {

@@ -17,7 +17,7 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
-from ..aws.executions import error_code
+from ..aws.client_errors import error_code
 
 MEDIA_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:shop-kpi-pipeline:problem"

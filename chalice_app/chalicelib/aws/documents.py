@@ -3,15 +3,13 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from contract.keys import RunKeys
 from contract.manifest import Manifest
 from contract.notice import Notice
 from contract.published import PublishedReport
 from contract.verdict import Verdict
 
-from .executions import LOST_THE_RACE, error_code
+from .bucket import Bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -24,8 +22,7 @@ class Documents:
     """
 
     def __init__(self, s3: "S3Client", bucket: str) -> None:
-        self._s3 = s3
-        self._bucket = bucket
+        self._bucket = Bucket(s3, bucket)
 
     def manifest(self, run_id: str) -> Manifest | None:
         return self._manifest(RunKeys(run_id).manifest)
@@ -36,7 +33,8 @@ class Documents:
 
     def keep_manifest(self, manifest: Manifest) -> None:
         """Put a copy beside the processed files: it has the time at which each of them landed."""
-        self._write(RunKeys(manifest.run_id).kept_manifest, manifest.to_json(), only_new=True)
+        key = RunKeys(manifest.run_id).kept_manifest
+        self._bucket.put_json(key, manifest.to_json(), only_new=True)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
         """Write a run's manifest unless it exists; return the one that is there.
@@ -44,7 +42,8 @@ class Documents:
         A manifest that exists already was written for the same versions, because the run's id is
         made of them. It may be in use, so it stays as it is.
         """
-        if self._write(RunKeys(manifest.run_id).manifest, manifest.to_json(), only_new=True):
+        key = RunKeys(manifest.run_id).manifest
+        if self._bucket.put_json(key, manifest.to_json(), only_new=True):
             return manifest
         return self.manifest(manifest.run_id) or manifest
 
@@ -61,7 +60,7 @@ class Documents:
         return None if body is None else Notice.from_json(body)
 
     def write_notice(self, run_id: str, notice: Notice) -> None:
-        self._write(RunKeys(run_id).notice, notice.to_json(), only_new=False)
+        self._bucket.put_json(RunKeys(run_id).notice, notice.to_json())
 
     def read(self, key: str) -> Any:
         """Return what a small document holds that has no record in contract/.
@@ -72,44 +71,18 @@ class Documents:
         return None if body is None else json.loads(body)
 
     def write(self, key: str, document: Any) -> None:
-        self._write(key, json.dumps(document), only_new=False)
+        self._bucket.put_json(key, json.dumps(document))
 
     def delete(self, key: str) -> None:
-        self._s3.delete_object(Bucket=self._bucket, Key=key)
+        self._bucket.delete(key)
 
     def exists(self, key: str) -> bool:
-        try:
-            self._s3.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if error_code(error) in {"NoSuchKey", "404"}:
-                return False
-            raise
-        return True
+        return self._bucket.exists(key)
 
     def _manifest(self, key: str) -> Manifest | None:
         body = self._read(key)
         return None if body is None else Manifest.from_json(body)
 
     def _read(self, key: str) -> bytes | None:
-        try:
-            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error_code(error) in {"NoSuchKey", "404"}:
-                return None
-            raise
-
-    def _write(self, key: str, text: str, *, only_new: bool) -> bool:
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
-        try:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=text.encode(),
-                ContentType="application/json",
-                **condition,
-            )
-        except ClientError as error:
-            if only_new and error_code(error) in LOST_THE_RACE:
-                return False
-            raise
-        return True
+        found = self._bucket.get(key)
+        return None if found is None else found.body

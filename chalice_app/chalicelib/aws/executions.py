@@ -3,20 +3,17 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from ..settings import Settings
 from .causes import readable
+from .client_errors import error_code
 from .execution_history import History, read_history
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
-
-# The errors of a conditional write to S3 whose condition does not hold. 409: it met another
-# conditional write to the same key.
-LOST_THE_RACE: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,3 @@ class Executions:
             if error_code(error) in {"ExecutionDoesNotExist", "InvalidArn"}:
                 return None
             raise
-
-
-def error_code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

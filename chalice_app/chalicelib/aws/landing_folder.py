@@ -5,30 +5,23 @@ the next run claims it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
 from contract.keys import dataset_of
 from contract.manifest import FileVersion
 
 from ..settings import Settings
-from .executions import error_code
+from .bucket import Bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
-_NOT_THERE: Final = frozenset(
-    {"NoSuchKey", "NoSuchVersion", "404", "PreconditionFailed", "412", "InvalidVersion"}
-)
-# CopyObject takes objects of up to 5 GiB; larger ones are copied in parts.
-_MAX_COPY_OBJECT: Final = 5 * 1024**3
 _MOVES_AT_ONCE: Final = 16
 
 
@@ -48,7 +41,7 @@ class Listing:
 
 class LandingFolder:
     def __init__(self, s3: "S3Client", settings: Settings) -> None:
-        self._s3 = s3
+        self._bucket = Bucket(s3, settings.bucket)
         self._settings = settings
 
     @property
@@ -59,7 +52,7 @@ class LandingFolder:
         """List the landing folder, all pages of it, with version ids."""
         own = {self._settings.lock_key, self._settings.waiting_key}
         files, others = [], []
-        for version in self._versions():
+        for version in self._bucket.versions(self.prefix):
             if not version["IsLatest"]:
                 continue
             if version["Key"] not in own and dataset_of(version["Key"]):
@@ -77,14 +70,11 @@ class LandingFolder:
         """Return those versions that are still in the folder, overwritten ones included."""
         here = {
             (version["Key"], version["VersionId"], version["ETag"].strip('"'))
-            for version in self._versions()
+            for version in self._bucket.versions(self.prefix)
         }
         return tuple(
             file for file in files if (file.key, file.version_id or "null", file.etag) in here
         )
-
-    def _versions(self) -> Iterator[Any]:
-        return object_versions(self._s3, self._settings.bucket, self._settings.prefix)
 
     def move(self, run_id: str, moves: Iterable[tuple[FileVersion, str]]) -> int:
         """Move each version to its key; return how many there were. Repeating it is harmless."""
@@ -92,65 +82,19 @@ class LandingFolder:
             return sum(pool.map(lambda move: self._move(run_id, *move), moves))
 
     def _move(self, run_id: str, file: FileVersion, to: str) -> bool:
-        try:
-            self._copy(file, to)
-        except ClientError as error:
-            if error_code(error) not in _NOT_THERE:
-                raise
-            if not self._exists(to):
+        if not self._bucket.copy(file, to):
+            if not self._bucket.exists(to):
                 raise MoveError(
                     f"{file.key} (version {file.version_id}) is gone and {to} does not exist: "
                     "restore the object from its backup, then start the pipeline again"
-                ) from error
+                )
             return False
-        if not self._delete(file):
+        # Without versioning, the ETag tells whether a newer upload has replaced the file.
+        if_match = "" if file.version_id else f'"{file.etag}"'
+        if not self._bucket.delete(file.key, version_id=file.version_id, if_match=if_match):
             fields = {"run_id": run_id, "key": file.key}
             log.warning("overwritten while it was moved, stays", extra=fields)
         return True
-
-    def _copy(self, file: FileVersion, to: str) -> None:
-        source: Any = {"Bucket": self._settings.bucket, "Key": file.key}
-        if file.version_id:
-            source["VersionId"] = file.version_id
-        if file.size >= _MAX_COPY_OBJECT:
-            self._s3.copy(source, self._settings.bucket, to)
-        else:
-            self._s3.copy_object(
-                Bucket=self._settings.bucket,
-                Key=to,
-                CopySource=source,
-                CopySourceIfMatch=file.etag,
-            )
-
-    def _delete(self, file: FileVersion) -> bool:
-        """Delete a version; return False if another one has replaced it."""
-        bucket = self._settings.bucket
-        if file.version_id:
-            self._s3.delete_object(Bucket=bucket, Key=file.key, VersionId=file.version_id)
-            return True
-        try:
-            self._s3.delete_object(Bucket=bucket, Key=file.key, IfMatch=f'"{file.etag}"')
-        except ClientError as error:
-            if error_code(error) not in _NOT_THERE:
-                raise
-            return False
-        return True
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self._s3.head_object(Bucket=self._settings.bucket, Key=key)
-        except ClientError as error:
-            if error_code(error) in _NOT_THERE:
-                return False
-            raise
-        return True
-
-
-def object_versions(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Any]:
-    """Yield every version under a prefix, all pages, as S3 lists them."""
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-    for page in pages:
-        yield from page.get("Versions", [])
 
 
 def pinned_id(version: Any) -> str | None:

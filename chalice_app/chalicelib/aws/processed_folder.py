@@ -14,8 +14,9 @@ from contract.keys import PROCESSED, RunKeys, dataset_of
 from contract.manifest import FileVersion, Manifest
 from contract.typed_json import DocumentError
 
+from .bucket import Bucket
 from .documents import Documents
-from .landing_folder import object_versions, pinned_id
+from .landing_folder import pinned_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,8 +28,7 @@ _READS_AT_ONCE: Final = 16
 
 class ProcessedFolder:
     def __init__(self, s3: "S3Client", bucket: str, documents: Documents) -> None:
-        self._s3 = s3
-        self._bucket = bucket
+        self._bucket = Bucket(s3, bucket)
         self._documents = documents
 
     def of_run(self, run_id: str) -> tuple[FileVersion, ...]:
@@ -42,7 +42,7 @@ class ProcessedFolder:
     def _pin(self, prefix: str) -> tuple[FileVersion, ...]:
         found = [
             version
-            for version in object_versions(self._s3, self._bucket, prefix)
+            for version in self._bucket.versions(prefix)
             if version["IsLatest"] and dataset_of(version["Key"])
         ]
         runs = sorted({_run_and_name(version["Key"])[0] for version in found})

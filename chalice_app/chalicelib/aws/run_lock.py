@@ -9,19 +9,16 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING
 
 from ..settings import Settings
-from .executions import LOST_THE_RACE, Executions, error_code
+from .bucket import Bucket
+from .executions import Executions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
-
-_GONE: Final = frozenset({"NoSuchKey", "404"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +45,13 @@ class RunLock:
     """The lock of one bucket."""
 
     def __init__(self, s3: "S3Client", executions: Executions, settings: Settings) -> None:
-        self._s3 = s3
+        self._bucket = Bucket(s3, settings.bucket)
         self._executions = executions
         self._settings = settings
 
     def read(self) -> Lock | None:
-        try:
-            answer = self._s3.get_object(Bucket=self._settings.bucket, Key=self._settings.lock_key)
-        except ClientError as error:
-            if error_code(error) in _GONE:
-                return None
-            raise
-        return _parse(answer["Body"].read(), etag=answer["ETag"])
+        found = self._bucket.get(self._settings.lock_key)
+        return None if found is None else _parse(found.body, etag=found.etag)
 
     def holder(self, now: datetime) -> Lock | None:
         """Return the lock if its owner is running or may still start, else None."""
@@ -119,40 +111,24 @@ class RunLock:
 
     def _write(self, run_id: str, now: datetime, *, if_match: str = "") -> Lock | None:
         owner, expires_at = self._settings.execution_arn(run_id), now + self._settings.lock_grace
-        body = json.dumps(
-            {
-                "owner": owner,
-                "run_id": run_id,
-                "acquired_at": now.isoformat(),
-                "expires_at": expires_at.isoformat(),
-            }
-        ).encode()
-        bucket, key = self._settings.bucket, self._settings.lock_key
-        try:
-            answer = (
-                self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=if_match)
-                if if_match
-                else self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-            )
-        except ClientError as error:
-            # If-Match on a key that has just been deleted is a 404.
-            if error_code(error) in LOST_THE_RACE | _GONE:
-                return None
-            raise
-        return Lock(
-            owner=owner, run_id=run_id, acquired_at=now, expires_at=expires_at, etag=answer["ETag"]
+        document = {
+            "owner": owner,
+            "run_id": run_id,
+            "acquired_at": now.isoformat(),
+            "expires_at": expires_at.isoformat(),
+        }
+        etag = self._bucket.put_json(
+            self._settings.lock_key,
+            json.dumps(document),
+            only_new=not if_match,
+            if_match=if_match,
         )
+        if etag is None:
+            return None
+        return Lock(owner=owner, run_id=run_id, acquired_at=now, expires_at=expires_at, etag=etag)
 
     def _delete(self, lock: Lock) -> bool:
-        try:
-            self._s3.delete_object(
-                Bucket=self._settings.bucket, Key=self._settings.lock_key, IfMatch=lock.etag
-            )
-        except ClientError as error:
-            if error_code(error) in LOST_THE_RACE | _GONE:
-                return False
-            raise
-        return True
+        return self._bucket.delete(self._settings.lock_key, if_match=lock.etag)
 
 
 def _parse(body: bytes, *, etag: str) -> Lock:

@@ -103,7 +103,7 @@ def _dates(given: Any) -> Recompute:
         ) from error
     if start > end:
         raise ClaimError(
-            f"recompute is from {start} to {end}, in the wrong order: give "
+            f"recompute is from {start} to {end}: they are in the wrong order, so give "
             f'{{"from": "{end}", "to": "{start}"}}'
         )
     return Recompute(start=start, end=end)

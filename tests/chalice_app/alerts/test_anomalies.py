@@ -44,7 +44,7 @@ def judge(day: Day, history: dict[date, Day], min_history: int = 4) -> dict[str,
 CALM = weeks_before(*(a_day(orders) for orders in USUAL))
 
 
-def test_a_day_with_far_fewer_orders_is_told_with_what_it_is_compared_with() -> None:
+def test_a_day_with_far_fewer_orders_is_reported_with_the_days_it_is_compared_with() -> None:
     assert judge(a_day(12), CALM) == {
         "volume": "2025-03-09 (Sunday): 12 orders; the last 8 Sundays had 180 to 240, median 200."
     }
@@ -104,7 +104,7 @@ def test_weeks_that_vary_much_allow_much() -> None:
     "day",
     [a_day(1, value="190", returned="100"), a_day(2, returned="50"), a_day(3, value="130")],
 )
-def test_a_single_order_or_return_of_a_small_shop_is_no_news(day: Day) -> None:
+def test_a_single_order_or_return_of_a_small_shop_is_not_unusual(day: Day) -> None:
     small = weeks_before(*(a_day(n, returned="0") for n in (3, 4, 5, 3, 4, 6, 4, 3)))
     assert judge(day, small) == {}
 
@@ -225,11 +225,11 @@ def anomaly(day: date, check: str = "volume") -> Anomaly:
     return Anomaly(day=day, check=check, sentence=f"{day} {check}")
 
 
-def test_people_are_told_once_of_a_day_and_a_check_and_a_retry_tells_the_same_again() -> None:
+def test_a_day_and_a_check_are_reported_once_and_a_retry_reports_the_same_again() -> None:
     low, returned = anomaly(SUNDAY), anomaly(SUNDAY, "return_rate")
-    told = with_reported({}, [low], "run-1")
-    assert unreported([low, returned], told, "run-2", silenced=()) == [returned]
-    assert unreported([low, returned], told, "run-1", silenced=()) == [low, returned]
+    reported = with_reported({}, [low], "run-1")
+    assert unreported([low, returned], reported, "run-2", silenced=()) == [returned]
+    assert unreported([low, returned], reported, "run-1", silenced=()) == [low, returned]
 
 
 @given(silenced=st.sets(st.sampled_from(["volume", "return_rate", "avg_order_value", "freshness"])))
@@ -239,7 +239,7 @@ def test_a_silenced_check_is_silent_and_no_other(silenced: set[str]) -> None:
     assert [one.check for one in found] == [check for check in checks if check not in silenced]
 
 
-def test_what_was_told_is_kept_of_the_newest_dates_only() -> None:
+def test_reports_are_kept_for_the_newest_dates_only() -> None:
     days = [SUNDAY + timedelta(days=n) for n in range(MAX_DATES + 3)]
-    told = with_reported({}, map(anomaly, days), "run")
-    assert list(told) == [str(day) for day in days[3:]]
+    reported = with_reported({}, map(anomaly, days), "run")
+    assert list(reported) == [str(day) for day in days[3:]]

@@ -1,4 +1,4 @@
-"""What people are told: as docs/alerts.md shows it, as SNS takes it, and nothing that is secret."""
+"""The messages are as docs/alerts.md shows them, as SNS takes them, and without secrets."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Notice]:
 
 
 def test_the_documented_messages_are_those_that_are_sent(rendered: dict[str, Notice]) -> None:
-    """`python -m tests.chalice_app.alerts.examples` writes them anew."""
+    """`python -m tests.chalice_app.alerts.examples` writes them again."""
     document = examples.DOCUMENT.read_text(encoding="utf-8")
     for title, notice in rendered.items():
         assert f"### {title}\n\n```\nSubject: {notice.subject}\n\n{notice.message}```\n" in document

@@ -78,7 +78,7 @@ def shop(shop_with) -> Shop:
     return shop_with()
 
 
-def test_a_low_day_is_told_once_however_many_runs_publish_it(shop: Shop) -> None:
+def test_a_low_day_is_reported_once_however_many_runs_publish_it(shop: Shop) -> None:
     shop.usual_sundays()
     shop.had(SUNDAY, 12)
     for run_id in ("first", "second"):
@@ -115,7 +115,7 @@ def test_a_day_of_which_the_run_has_published_everything_is_judged_the_next_morn
     assert shop.message("late") == ""
 
 
-def test_a_silenced_check_is_neither_told_nor_taken_for_told(shop_with) -> None:
+def test_a_silenced_check_is_not_reported_and_does_not_count_as_reported(shop_with) -> None:
     shop = shop_with(silenced=frozenset({"volume", "freshness"}))
     shop.usual_sundays()
     assert shop.notifier.notify_last_day() is None

@@ -165,7 +165,7 @@ def hold_back(client, times: int, keep: int) -> None:
     client.meta.events.register("after-call.dynamodb.BatchGetItem", after)
 
 
-def test_keys_left_unprocessed_are_asked_for_again_after_a_pause(pipeline, dynamodb) -> None:
+def test_keys_left_unprocessed_are_requested_again_after_a_pause(pipeline, dynamodb) -> None:
     hold_back(dynamodb, times=3, keep=20)
     pauses: list[float] = []
     kpis = KpiQueries(dynamodb, **TABLES, sleep=pauses.append)
@@ -228,7 +228,7 @@ any_json = st.recursive(
 
 
 @given(at=any_json | st.dates().map(str) | st.tuples(st.text(), st.text(), st.text()).map(list))
-def test_a_token_that_somebody_has_made_up_is_used_or_refused(at: object) -> None:
+def test_an_invented_token_is_used_or_refused(at: object) -> None:
     given_query = {"next": [query.to_token("list", at)]}
     period = Period(start=DATES[0], end=DATES[-1])
     for read in (
@@ -240,7 +240,7 @@ def test_a_token_that_somebody_has_made_up_is_used_or_refused(at: object) -> Non
 
 
 @given(text=st.text())
-def test_any_text_may_stand_where_a_date_a_limit_or_a_token_belongs(text: str) -> None:
+def test_any_text_as_a_date_a_limit_or_a_token_is_used_or_refused(text: str) -> None:
     given_query = {"from": [text], "limit": [text], "next": [text]}
     for read in (
         lambda: query.period(given_query, NOW.date()),

@@ -46,7 +46,7 @@ ENVIRONMENT = {
     "STEP_FUNCTION_ARN": "arn:aws:states:eu-north-1:123456789012:stateMachine:M",
     "AWS_DEFAULT_REGION": "eu-north-1",
 }
-# What Chalice tells API Gateway about the app.
+# The document that Chalice gives to API Gateway.
 DESCRIBE = """
 import json
 from app import app
@@ -166,7 +166,7 @@ def url(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_whatever_is_asked_the_answer_is_as_the_document_says(case, url: str) -> None:
+def test_every_response_is_as_the_document_says(case, url: str) -> None:
     # Not positive_data_acceptance: a document cannot say that `from` is before `to`.
     case.call_and_validate(
         base_url=url,

@@ -484,12 +484,12 @@ def test_a_format_that_there_is_not_is_refused_with_those_there_are(shop) -> Non
     assert shop.ask("/runs/run-1", Accept="text/csv").status == 406
 
 
-def test_a_run_that_goes_on_and_one_that_is_not_there_are_not_replayed(shop) -> None:
+def test_a_running_run_and_an_unknown_one_are_not_replayed(shop) -> None:
     running = shop.ask("/runs/running/replay", "POST")
     assert (running.status, running.json()["detail"]) == (
         409,
         "run running is still running: replay it when GET /runs/running says that it has ended",
     )
     assert shop.ask("/runs/nothing/replay", "POST").status == 404
-    # An execution that somebody else has started is no run with files.
+    # An execution without a record is not a run with files.
     assert shop.ask(f"/runs/{'x' * 81}/replay", "POST").status == 404

@@ -1,4 +1,4 @@
-"""The lock: one holder, and free in bounded time whatever dies."""
+"""The lock: one holder, and free in bounded time, also after a crash."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +119,7 @@ def test_a_starter_that_lost_its_lock_on_the_way_starts_nothing(pipeline, monkey
     assert isinstance(slow.check(), Busy)
     [run_id] = pipeline.executions("RUNNING")
     assert pipeline.lock_owner() == run_id
-    # The manifest of the run that goes on is the one that it was started with.
+    # The manifest of the running run is the one that it was started with.
     versions = pipeline.s3.list_object_versions(
         Bucket=pipeline.settings.bucket, Prefix=f"runs/{run_id}/manifest.json"
     )["Versions"]

@@ -154,7 +154,7 @@ def job(*ends: dict) -> Timeline:
 BILLED = {"VCPUHour": 2.5, "MemoryGBHour": 10, "StorageGBHour": 4.25}
 
 
-def test_a_job_costs_what_it_tells_that_it_was_billed_for() -> None:
+def test_a_job_costs_what_it_reports_as_billed() -> None:
     used = {"VCPUHour": 2.4, "MemoryGBHour": 9.5, "StorageGBHour": 4}
     failed = {"BilledResourceUtilization": {"VCPUHour": 1, "MemoryGBHour": 4, "StorageGBHour": 0}}
     timeline = job(
@@ -196,7 +196,7 @@ def test_a_job_not_billed_yet_costs_what_it_used() -> None:
         {"type": "TaskTimedOut"},
     ],
 )
-def test_a_job_that_does_not_tell_what_it_used_has_an_unknown_cost(end: dict) -> None:
+def test_a_job_that_does_not_report_its_usage_has_an_unknown_cost(end: dict) -> None:
     told = {
         "taskSucceededEventDetails": {"output": json.dumps({"BilledResourceUtilization": BILLED})}
     }

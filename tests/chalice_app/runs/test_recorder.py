@@ -70,7 +70,7 @@ def test_a_run_that_has_ended_well_says_what_it_did(pipeline) -> None:
         "compute": Decimal(3),
         "publish": Decimal("0.125"),
     }
-    # The machine of these tests is one Wait state that goes on.
+    # The machine of these tests is one Wait state, which is still running.
     assert list(found["seconds_by_state"]) == ["Run"]
     assert found["transitions"] == 1
     # 13 items at 2 units, the record at 12; one transition; 11 files copied and read.

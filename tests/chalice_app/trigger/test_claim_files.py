@@ -141,7 +141,7 @@ def test_a_rebuild_claims_everything_that_was_ever_processed_in_all_pages(pipeli
     assert len(json.dumps(given)) < 1000
 
 
-def test_processed_alone_tells_when_a_file_had_landed(pipeline) -> None:
+def test_the_processed_folder_alone_has_the_landing_time_of_a_file(pipeline) -> None:
     run = processed_run(pipeline)
     landed = {file.name: file.landed_at for file in pipeline.manifest(run).files}
     delete_all_versions(pipeline, f"runs/{run}/")

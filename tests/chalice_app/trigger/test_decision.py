@@ -66,7 +66,7 @@ def test_a_products_file_that_was_accepted_earlier_meets_its_threshold() -> None
     assert not decision.forced
 
 
-def test_a_held_lock_means_busy_whatever_has_landed() -> None:
+def test_a_held_lock_means_busy_for_any_number_of_files() -> None:
     assert decide(listing(50, 50, 5), LOCK, NOON, SETTINGS) == Busy(run_id="r-0")
 
 

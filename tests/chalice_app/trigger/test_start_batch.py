@@ -43,7 +43,7 @@ def test_two_hundred_copies_of_an_event_start_one_execution(pipeline) -> None:
     assert len(pipeline.stored("runs/")) == 1
 
 
-def test_a_file_that_lands_while_a_run_goes_on_is_claimed_by_the_next(pipeline) -> None:
+def test_a_file_that_lands_during_a_run_is_claimed_by_the_next(pipeline) -> None:
     pipeline.upload_batch()
     first = pipeline.trigger.check()
     pipeline.upload_batch("late")
@@ -158,7 +158,7 @@ def test_neither_the_lock_nor_the_timestamp_counts_as_a_file(pipeline) -> None:
     assert (listing.has_lock, listing.has_waiting) == (True, True)
 
 
-def test_products_that_an_earlier_run_accepted_are_not_asked_for_again(pipeline) -> None:
+def test_products_that_an_earlier_run_accepted_are_not_needed_again(pipeline) -> None:
     pipeline.upload_batch()
     first = pipeline.trigger.check()
     pipeline.finish(first.run_id)
