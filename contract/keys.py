@@ -1,8 +1,6 @@
-"""What lands in the bucket and where each run keeps its things.
+"""The keys and folders of the bucket, and the datasets that file names belong to.
 
-Every stage agrees on these names, and this is the only place that spells them.
-The module is standard library only: it is shipped to Lambda with the trigger,
-and the two containers import the same file.
+Every stage uses these names; no other module contains them, which a test checks.
 """
 
 import re
@@ -20,7 +18,7 @@ _FILE_NAMES: Final[tuple[tuple[re.Pattern[str], DatasetName], ...]] = (
 
 
 def dataset_of(key: str) -> DatasetName | None:
-    """Return the dataset that a file's name stands for, or None for any other file.
+    """Return the dataset that a file's name belongs to, or None for any other file.
 
     >>> dataset_of("incoming/order_items_7.csv")
     'order_items'

@@ -1,7 +1,7 @@
-"""The variables of each function, in a process that all functions share.
+"""The environment variables of each function, in a process that all functions share.
 
-In AWS a function is a process with variables of its own. Here ``os.environ`` has them while the
-function is called, and in the thread of that call only: another stage's functions see theirs.
+In AWS each function is a process with its own variables. Here ``os.environ`` has them during a call
+of the function, and only in the thread of that call: functions of another stage have other values.
 """
 
 import os

@@ -131,7 +131,7 @@ def _refused(error: "ClientError", *, stage: str, where: str) -> OperatorError:
 
 
 def _slow_down(operation: str, where: str) -> AccessError:
-    return AccessError(f"{where}: AWS asks to slow down ({operation}): try again in a minute")
+    return AccessError(f"{where}: AWS limits the rate of {operation}: try again in a minute")
 
 
 def _denied(operation: str, message: str, *, stage: str) -> str:

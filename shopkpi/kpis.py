@@ -64,7 +64,7 @@ def choose_dates(pipeline: "Pipeline", start: str | None, end: str | None) -> tu
             )
     if (days := (last - first).days + 1) > MAX_DAYS:
         raise UsageError(
-            f"{first} to {last} are {days:,} days and {MAX_DAYS:,} is the most: ask for a part"
+            f"{first} to {last} are {days:,} days and {MAX_DAYS:,} is the most: choose fewer"
         )
     return first, last
 

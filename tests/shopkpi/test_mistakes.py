@@ -43,7 +43,7 @@ def refusal(code: str, message: str = "") -> aws.ClientError:
         ),
         ("kpis --from 31.03.2025", 2, "--from 31.03.2025: not a date; write it as 2025-03-31"),
         ("kpis --from 2025-02-30 --to 2025-03-01", 2, "--from 2025-02-30: not a date"),
-        ("kpis --from 1990-01-01 --to 2025-03-01", 2, "1,100 is the most: ask for a part"),
+        ("kpis --from 1990-01-01 --to 2025-03-01", 2, "1,100 is the most: choose fewer"),
         (
             "backfill --from 2025-03-31 --to 2025-03-01",
             2,
@@ -162,7 +162,7 @@ def test_a_wrong_setting_names_the_variable(type_: Type, monkeypatch) -> None:
     [
         (refusal("ExpiredToken"), 4, "the credentials have expired: log in again"),
         (refusal("RequestTimeTooSkewed"), 4, "this machine's clock is wrong"),
-        (refusal("SlowDown"), 4, "AWS asks to slow down (GetItem): try again in a minute"),
+        (refusal("SlowDown"), 4, "AWS limits the rate of GetItem: try again in a minute"),
         (refusal("ResourceNotFoundException"), 5, "see what is missing with `shopkpi doctor`"),
         (refusal("AccessDenied"), 4, "this identity may not dynamodb:GetItem: ask an admin"),
         (
@@ -227,7 +227,7 @@ def test_a_busy_table_of_kpis_ends_the_command_with_the_exit_code_of_a_refusal(
     monkeypatch.setattr(Pipeline, "client", disturbed)
     answer = local("kpis")
     assert answer.code == 4
-    assert line_of(answer).endswith(": AWS asks to slow down (BatchGetItem): try again in a minute")
+    assert line_of(answer).endswith(": AWS limits the rate of BatchGetItem: try again in a minute")
 
 
 def test_an_error_of_the_program_itself_is_not_explained_away(type_: Type, monkeypatch) -> None:
