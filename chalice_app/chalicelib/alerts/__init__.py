@@ -1,0 +1,1 @@
+"""Messages about runs and days: what is unusual, the text, the sending."""

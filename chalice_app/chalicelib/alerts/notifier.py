@@ -7,6 +7,7 @@ execution has ended, ``send_unsent`` sends what the run itself did not.
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -30,23 +31,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notifier:
-    def __init__(
-        self,
-        *,
-        documents: Documents,
-        executions: Executions,
-        kpis: KpiQueries,
-        sns: "SNSClient",
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._documents = documents
-        self._executions = executions
-        self._kpis = kpis
-        self._sns = sns
-        self._settings = settings
-        self._clock = clock
+    documents: Documents
+    executions: Executions
+    kpis: KpiQueries
+    sns: "SNSClient"
+    settings: Settings
+    clock: Callable[[], datetime]
 
     def notify_run_end(self, run_id: str, state: End, cause: str | None = None) -> Notice | None:
         """Send the message about a run; None if nothing is to report or it has been sent."""
@@ -68,9 +60,9 @@ class Notifier:
         if state != "SUCCEEDED":
             if self._is_sent(run_id):
                 return None
-            execution = self._executions.find(run_id)
+            execution = self.executions.find(run_id)
             return self.notify_run_end(run_id, state, execution.cause if execution else None)
-        kept = self._documents.notice(run_id)
+        kept = self.documents.notice(run_id)
         if kept is None or self._is_sent(run_id):
             return None
         self._send_once(run_id, kept)
@@ -85,7 +77,7 @@ class Notifier:
 
     def _is_sent(self, run_id: str) -> bool:
         try:
-            return self._documents.exists(RunKeys(run_id).notified)
+            return self.documents.exists(RunKeys(run_id).notified)
         except ClientError:
             # A second message is better than none.
             log.warning("alert mark not read", extra={"run_id": run_id}, exc_info=True)
@@ -94,39 +86,39 @@ class Notifier:
     def _send_once(self, run_id: str, notice: Notice) -> None:
         self._publish(notice, run_id=run_id)
         try:
-            mark = {"at": self._clock().isoformat()}
-            self._documents.write(RunKeys(run_id).notified, mark)
+            mark = {"at": self.clock().isoformat()}
+            self.documents.write(RunKeys(run_id).notified, mark)
         except ClientError:
             # An error would make the state machine try again, and send the message again.
             log.warning("alert mark not written", extra={"run_id": run_id}, exc_info=True)
 
     def _publish(self, notice: Notice, *, run_id: str | None) -> None:
-        topic_arn = self._settings.topic_arn
+        topic_arn = self.settings.topic_arn
         if not topic_arn:
             raise SettingsError(
                 "TOPIC_ARN is not set: deploy infra/ first, its outputs hold the value"
             )
-        self._sns.publish(TopicArn=topic_arn, Subject=notice.subject, Message=notice.message)
+        self.sns.publish(TopicArn=topic_arn, Subject=notice.subject, Message=notice.message)
         log.info("alert message sent", extra={"run_id": run_id, "subject": notice.subject})
 
     def _run_notice(self, run_id: str, state: End, cause: str | None) -> Notice | None:
         """Compose the message about a run and keep it; None if there is nothing to report."""
         try:
-            run = RunOutcome.read(self._documents, run_id, state, cause)
-            notice = messages.of_run(run, self._settings, anomalies=self._unusual(run))
+            run = RunOutcome.read(self.documents, run_id, state, cause)
+            notice = messages.of_run(run, self.settings, anomalies=self._unusual(run))
             if notice is not None:
-                self._documents.write_notice(run_id, notice)
+                self.documents.write_notice(run_id, notice)
         # What is wrong with the documents of a failed run must not hide that it failed.
         except Exception:
             if state == "SUCCEEDED":
                 raise
             log.warning("alert message has no details", extra={"run_id": run_id}, exc_info=True)
             run = RunOutcome(run_id=run_id, state=state, cause=cause)
-            notice = messages.without_details(run, self._settings)
+            notice = messages.without_details(run, self.settings)
         return notice
 
     def _last_day_notice(self) -> Notice | None:
-        now, settings = self._clock(), self._settings
+        now, settings = self.clock(), self.settings
         day = anomalies.last_complete_day(now, settings.day_complete_hour)
         days = self._days([day])
         found = anomalies.missing(day, days, by=now, min_history=settings.min_history)
@@ -137,17 +129,17 @@ class Notifier:
         """Return the unusual figures of what a run published, unless they were reported before."""
         if run.state != "SUCCEEDED" or run.published is None:
             return ()
-        last = anomalies.last_complete_day(self._clock(), self._settings.day_complete_hour)
+        last = anomalies.last_complete_day(self.clock(), self.settings.day_complete_hour)
         complete = [day for day in sorted(run.published.dates) if day <= last]
         judged = complete[-anomalies.MAX_DATES :]
         days = self._days(judged)
-        found = anomalies.unusual(judged, days, min_history=self._settings.min_history)
+        found = anomalies.unusual(judged, days, min_history=self.settings.min_history)
         return self._unreported(found, run.run_id)
 
     def _days(self, dates: Sequence[date]) -> dict[date, Day]:
         """Return these days and those that they are compared with."""
         wanted = {*dates, *(before for day in dates for before in anomalies.compared(day))}
-        return {day: Day.of(item) for day, item in self._kpis.of_dates(wanted).items()}
+        return {day: Day.of(item) for day, item in self.kpis.of_dates(wanted).items()}
 
     def _unreported(self, found: Sequence[Anomaly], reporter: str) -> Sequence[Anomaly]:
         """Leave out what is silenced or was reported before, and keep what is reported now.
@@ -156,9 +148,9 @@ class Notifier:
         """
         if not found:
             return ()
-        before: Reported = self._documents.read(REPORTED_WARNINGS) or {}
-        new = anomalies.unreported(found, before, reporter, silenced=self._settings.silenced)
+        before: Reported = self.documents.read(REPORTED_WARNINGS) or {}
+        new = anomalies.unreported(found, before, reporter, silenced=self.settings.silenced)
         if new:
             reported = anomalies.with_reported(before, new, reporter)
-            self._documents.write(REPORTED_WARNINGS, reported)
+            self.documents.write(REPORTED_WARNINGS, reported)
         return new

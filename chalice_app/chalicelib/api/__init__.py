@@ -1,0 +1,1 @@
+"""The REST API over the KPI tables and the records of runs."""

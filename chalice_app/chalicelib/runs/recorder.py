@@ -7,6 +7,7 @@ runs.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast, get_args
 
@@ -27,40 +28,32 @@ log = logging.getLogger(__name__)
 _LOOK_BACK: Final = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecorder:
-    def __init__(
-        self,
-        *,
-        table: RunTable,
-        documents: Documents,
-        executions: Executions,
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._table = table
-        self._documents = documents
-        self._executions = executions
-        self._settings = settings
-        self._clock = clock
+    table: RunTable
+    documents: Documents
+    executions: Executions
+    settings: Settings
+    clock: Callable[[], datetime]
 
     def record_claim(self, manifest: Manifest, started_at: datetime) -> None:
         """Record that a run has its files and is running."""
         with _logged_errors(manifest.run_id):
             outcome = RunOutcome(run_id=manifest.run_id, state="RUNNING", manifest=manifest)
-            item = record(outcome, self._settings, started_at=started_at)
-            self._table.write(item, final=False)
+            item = record(outcome, self.settings, started_at=started_at)
+            self.table.write(item, final=False)
 
     def record_end(self, run_id: str, state: End, cause: str | None = None) -> None:
         """Record how a run ends, in one of its last states: its execution is still running."""
         with _logged_errors(run_id):
-            execution = self._executions.find(run_id)
+            execution = self.executions.find(run_id)
             if execution is not None:
                 self._write(run_id, execution, state, cause, final=False)
 
     def record_ended_execution(self, run_id: str) -> None:
         """Record how Step Functions says that a run has ended; nothing if it is running."""
         with _logged_errors(run_id):
-            execution = self._executions.find(run_id)
+            execution = self.executions.find(run_id)
             if execution is not None and execution.status in get_args(End):
                 state = cast("End", execution.status)
                 self._write(run_id, execution, state, execution.cause, final=True)
@@ -68,25 +61,25 @@ class RunRecorder:
     def complete_records(self) -> None:
         """Record the end of runs whose event was lost."""
         with _logged_errors("the latest"):
-            for found in self._table.latest(_LOOK_BACK, now=self._clock()):
+            for found in self.table.latest(_LOOK_BACK, now=self.clock()):
                 if found["state"] == "RUNNING":
                     self.record_ended_execution(found["run_id"])
 
     def _write(
         self, run_id: str, execution: Execution, state: End, cause: str | None, *, final: bool
     ) -> None:
-        ended_at = execution.ended_at or self._clock()
-        history = self._executions.history(run_id, with_data=True)
+        ended_at = execution.ended_at or self.clock()
+        history = self.executions.history(run_id, with_data=True)
         item = record(
-            RunOutcome.read(self._documents, run_id, state, cause),
-            self._settings,
+            RunOutcome.read(self.documents, run_id, state, cause),
+            self.settings,
             started_at=execution.started_at,
             ended_at=ended_at,
             timeline=Timeline.of(history, until=ended_at),
         )
-        if self._table.write(item, final=final) and final:
+        if self.table.write(item, final=final) and final:
             # The end may be reported twice, and a sum must have it once.
-            log.info("run measured", extra=metrics.of_run(item, stage=self._settings.stage))
+            log.info("run measured", extra=metrics.of_run(item, stage=self.settings.stage))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ they start as soon as they have the lock.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,25 +27,15 @@ from .start_batch import Counts, execution_input, products_accepted, select_batc
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    def __init__(
-        self,
-        *,
-        landing: LandingFolder,
-        processed: ProcessedFolder,
-        lock: RunLock,
-        documents: Documents,
-        recorder: RunRecorder,
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._landing = landing
-        self._processed = processed
-        self._lock = lock
-        self._documents = documents
-        self._recorder = recorder
-        self._settings = settings
-        self._clock = clock
+    landing: LandingFolder
+    processed: ProcessedFolder
+    lock: RunLock
+    documents: Documents
+    recorder: RunRecorder
+    settings: Settings
+    clock: Callable[[], datetime]
 
     def claim_or_wait(self, request: Request) -> dict[str, Any]:
         """Return the run's input, with ``met`` true once its files are claimed.
@@ -57,21 +48,21 @@ class Claim:
         return claimed
 
     def _claim_or_wait(self, request: Request) -> dict[str, Any]:
-        now = self._clock()
-        over = now >= request.started_at + self._settings.force_after
-        if self._lock.ensure(request.run_id, now) is None:
+        now = self.clock()
+        over = now >= request.started_at + self.settings.force_after
+        if self.lock.ensure(request.run_id, now) is None:
             if over:
                 raise ClaimError(
                     f"{request.run_id}: another run has held the lock since "
                     f"{request.started_at:%H:%M} UTC; start again when it has ended"
                 )
             return _not_yet(request, Counts())
-        manifest = self._documents.manifest(request.run_id)
+        manifest = self.documents.manifest(request.run_id)
         if manifest is None:
             manifest = self._claim(request, over=over)
         if manifest is None:
-            return _not_yet(request, Counts.of(self._landing.list().files))
-        self._recorder.record_claim(manifest, request.started_at)
+            return _not_yet(request, Counts.of(self.landing.list().files))
+        self.recorder.record_claim(manifest, request.started_at)
         return {
             **execution_input(manifest),
             "bytes": sum(file.size for file in manifest.files),
@@ -90,7 +81,7 @@ class Claim:
                 manifest = self._claim_everything(request)
         if manifest is None:
             return None
-        manifest = self._documents.write_manifest(manifest)
+        manifest = self.documents.write_manifest(manifest)
         log.info(
             "files claimed",
             extra={"run_id": request.run_id, "task": manifest.task, "files": len(manifest.files)},
@@ -98,9 +89,9 @@ class Claim:
         return manifest
 
     def _claim_batch(self, request: Request, batch: Batch, *, over: bool) -> Manifest | None:
-        landed = self._landing.list().files
-        settings = self._settings
-        products_known = products_accepted(self._documents)
+        landed = self.landing.list().files
+        settings = self.settings
+        products_known = products_accepted(self.documents)
         files = tuple(file for file in landed if file.key in batch.keys)
         missing = sorted(set(batch.keys) - {file.key for file in files})
         if missing and (over or request.forced):
@@ -125,7 +116,7 @@ class Claim:
         )
 
     def _claim_replay(self, request: Request, replay: Replay) -> Manifest:
-        earlier = self._documents.manifest(replay.run_id)
+        earlier = self.documents.manifest(replay.run_id)
         if earlier is None:
             raise ClaimError(
                 f"run {replay.run_id} has no manifest, so there is nothing to replay: "
@@ -138,7 +129,7 @@ class Claim:
         files = self._files_of(earlier)
         if not files:
             raise ClaimError(
-                f"run {replay.run_id} has nothing in {self._settings.prefix} or {PROCESSED}: "
+                f"run {replay.run_id} has nothing in {self.settings.prefix} or {PROCESSED}: "
                 "a later run has taken its files, or they are in quarantine/; correct those and "
                 "deliver them again"
             )
@@ -151,28 +142,28 @@ class Claim:
         landing folder, where a correction may have replaced them. Files that the earlier run itself
         read from processed/ are still there.
         """
-        landing = self._settings.prefix
+        landing = self.settings.prefix
         again = [file for file in earlier.files if not file.key.startswith(landing)]
-        done = self._processed.of_run(earlier.run_id)
+        done = self.processed.of_run(earlier.run_id)
         if done:
             names = {file.name for file in done}
             left = [
-                file for file in self._landing.remaining(earlier.files) if file.name not in names
+                file for file in self.landing.remaining(earlier.files) if file.name not in names
             ]
         else:
             keys = {file.key for file in earlier.files}
-            left = [file for file in self._landing.list().files if file.key in keys]
+            left = [file for file in self.landing.list().files if file.key in keys]
         return tuple(sorted((*again, *done, *left), key=lambda file: file.key))
 
     def _claim_dates(self, request: Request, dates: Recompute) -> Manifest:
         return self._manifest(request, task="recompute", start=dates.start, end=dates.end)
 
     def _claim_everything(self, request: Request) -> Manifest:
-        files = self._processed.all()
+        files = self.processed.all()
         if not files:
             raise ClaimError(
                 f"{request.run_id}: {PROCESSED} is empty, so there is nothing to rebuild "
-                f"from; upload files to {self._settings.prefix} first"
+                f"from; upload files to {self.settings.prefix} first"
             )
         return self._manifest(request, task="rebuild", files=files)
 
@@ -180,8 +171,8 @@ class Claim:
         return Manifest(
             **{
                 "run_id": request.run_id,
-                "bucket": self._settings.bucket,
-                "created_at": self._clock(),
+                "bucket": self.settings.bucket,
+                "created_at": self.clock(),
                 "forced": request.forced,
                 "files": (),
                 **claimed,

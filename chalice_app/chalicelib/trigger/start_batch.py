@@ -168,27 +168,17 @@ def execution_input(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """Applies what ``decide`` returns."""
 
-    def __init__(
-        self,
-        *,
-        landing: LandingFolder,
-        lock: RunLock,
-        documents: Documents,
-        executions: Executions,
-        recorder: RunRecorder,
-        settings: Settings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._landing = landing
-        self._lock = lock
-        self._documents = documents
-        self._executions = executions
-        self._recorder = recorder
-        self._settings = settings
-        self._clock = clock
+    landing: LandingFolder
+    lock: RunLock
+    documents: Documents
+    executions: Executions
+    recorder: RunRecorder
+    settings: Settings
+    clock: Callable[[], datetime]
 
     def check(self) -> Decision:
         """List the landing folder once, and start a batch if one is due."""
@@ -204,39 +194,39 @@ class Trigger:
         After a failure the schedule starts the next attempt, so that a batch that always fails is
         not retried at once.
         """
-        released = self._lock.release(run_id)
+        released = self.lock.release(run_id)
         log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
-        self._recorder.record_ended_execution(run_id)
+        self.recorder.record_ended_execution(run_id)
         return self.check() if status == "SUCCEEDED" else None
 
     def tick(self) -> Decision:
         """Repair what lost events leave: a stale lock, a late batch, a run without its end."""
-        self._lock.free_if_stale(self._clock())
-        self._recorder.complete_records()
+        self.lock.free_if_stale(self.clock())
+        self.recorder.complete_records()
         return self.check()
 
     def _decide(self, *, holder: bool) -> Decision:
-        listing = self._landing.list()
+        listing = self.landing.list()
         if listing.unrecognised:
             log.warning(
                 "files with unknown names are in the landing folder",
                 extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
             )
-        now = self._clock()
+        now = self.clock()
         if listing.files:
-            waiting_now = metrics.of_waiting(listing.files, now, stage=self._settings.stage)
+            waiting_now = metrics.of_waiting(listing.files, now, stage=self.settings.stage)
             log.info("files waiting", extra=waiting_now)
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
         decision = decide(
             listing,
-            self._lock.holder(now) if holder and listing.has_lock and listing.files else None,
+            self.lock.holder(now) if holder and listing.has_lock and listing.files else None,
             now,
-            self._settings,
+            self.settings,
             waiting=waiting,
             products_known=bool(listing.files)
-            and counts.products < self._settings.min_product_files
-            and products_accepted(self._documents),
+            and counts.products < self.settings.min_product_files
+            and products_accepted(self.documents),
         )
         if isinstance(decision, Wait):
             self._write_waiting(
@@ -245,7 +235,7 @@ class Trigger:
         return decision
 
     def _start(self, seen: Start) -> Decision:
-        lock = self._lock.acquire(batch_id(seen.files), self._clock())
+        lock = self.lock.acquire(batch_id(seen.files), self.clock())
         if lock is None:
             return Busy(run_id="")
         started = False
@@ -259,47 +249,47 @@ class Trigger:
                 counts = Counts.of(decision.files)
                 return Wait(counts=counts, reason="this batch has failed too often")
             manifest = self._freeze(run_id, decision)
-            renewed = self._lock.renew(lock, run_id, self._clock())
+            renewed = self.lock.renew(lock, run_id, self.clock())
             if renewed is None:
                 return Busy(run_id="")
             lock = renewed
-            self._executions.start(run_id, execution_input(manifest))
+            self.executions.start(run_id, execution_input(manifest))
             started = True
             log.info("run started", extra={"run_id": run_id, "files": len(manifest.files)})
             return replace(decision, run_id=run_id)
         finally:
             if not started:
-                self._lock.drop(lock)
+                self.lock.drop(lock)
 
     def _next_attempt(self, name: str) -> str | None:
         """Return the first of name, name-2, name-3, … that has not run; None after the last."""
-        for attempt in range(1, self._settings.max_attempts + 1):
+        for attempt in range(1, self.settings.max_attempts + 1):
             run_id = name if attempt == 1 else f"{name}-{attempt}"
-            if self._executions.status(self._settings.execution_arn(run_id)) is None:
+            if self.executions.status(self.settings.execution_arn(run_id)) is None:
                 return run_id
         log.error(
             "batch given up: move its files away, or replay it by hand",
-            extra={"run_id": name, "attempts": self._settings.max_attempts},
+            extra={"run_id": name, "attempts": self.settings.max_attempts},
         )
         return None
 
     def _freeze(self, run_id: str, start: Start) -> Manifest:
         manifest = Manifest(
             run_id=run_id,
-            bucket=self._settings.bucket,
-            created_at=self._clock(),
+            bucket=self.settings.bucket,
+            created_at=self.clock(),
             forced=start.forced,
             files=start.files,
         )
-        manifest = self._documents.write_manifest(manifest)
+        manifest = self.documents.write_manifest(manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
         self._write_waiting(self._read_waiting(), rest)
         return manifest
 
     def _read_waiting(self) -> Waiting | None:
-        key = self._settings.waiting_key
+        key = self.settings.waiting_key
         try:
-            document = self._documents.read(key)
+            document = self.documents.read(key)
             if document is None:
                 return None
             return Waiting(
@@ -310,13 +300,13 @@ class Trigger:
             return None
 
     def _write_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
-        key = self._settings.waiting_key
+        key = self.settings.waiting_key
         if new == old:
             return
         if new is None:
-            self._documents.delete(key)
+            self.documents.delete(key)
         else:
-            self._documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
+            self.documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
 
 
 def products_accepted(documents: Documents) -> bool:
