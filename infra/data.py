@@ -43,7 +43,7 @@ class Kept:
     def names(self) -> list[str]:
         return [*([f"s3://{self.bucket}"] if self.bucket else []), *self.tables]
 
-    def insist_on_empty(self) -> None:
+    def require_empty(self) -> None:
         """Raise DataError, with what there is, unless there is nothing."""
         found = [
             f"{table} has items"

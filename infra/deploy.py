@@ -214,7 +214,7 @@ def down(stage: Stage, *, delete_data: bool) -> None:
         return
     kept = stage.kept()
     if not delete_data:
-        kept.insist_on_empty()
+        kept.require_empty()
     _progress("deleting the functions …")
     with tempfile.TemporaryDirectory() as scratch:
         stage.delete_functions(Path(scratch) / "app", environment={})
@@ -248,7 +248,7 @@ def image_tag(parameters: Mapping[str, str]) -> str:
     return tag
 
 
-def insist_on_commit() -> None:
+def require_commit() -> None:
     """Raise UsageError when an image that is built now would not be its commit's."""
     if changed := _git("status", "--porcelain", "--", *_IN_IMAGES):
         raise UsageError(
@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "ImageTag" not in given:
                 given["ImageTag"] = image_tag(stage.parameters(given))
                 if with_images and not options.dry_run:
-                    insist_on_commit()
+                    require_commit()
             up(stage, given, dry_run=options.dry_run, with_images=with_images)
         else:
             down(stage, delete_data=options.delete_data)

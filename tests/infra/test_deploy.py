@@ -206,14 +206,14 @@ def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
     git("add", ".")
     git("commit", "--quiet", "--message=one")
     (tmp_path / "notes.txt").write_text("in no image\n")
-    deployment.insist_on_commit()
+    deployment.require_commit()
     commit = deployment.image_tag(spark)
     assert len(commit) == 12
     assert deployment.image_tag(sail) == f"{commit}-sail-arm64"
 
     (tmp_path / "docker/new.txt").write_text("in all images\n")
     with pytest.raises(deployment.UsageError, match=r"docker/new\.txt is not as it was committed"):
-        deployment.insist_on_commit()
+        deployment.require_commit()
 
 
 def test_the_functions_can_be_packaged_for_terraform(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_task_runs_as_its_image_is_made_to_run(task: str) -> None:
     assert "STOPSIGNAL" not in IMAGES
 
 
-def test_the_containers_get_the_variables_that_their_code_insists_on() -> None:
+def test_the_containers_get_the_variables_that_their_code_requires() -> None:
     code = (template.PROJECT_ROOT / "spark_jobs/publish/tables.py").read_text(encoding="utf-8")
     needed = set(re.findall(r'"([A-Z_]+_TABLE)"', code))
     assert needed
@@ -108,7 +108,7 @@ def test_the_containers_get_the_variables_that_their_code_insists_on() -> None:
     assert "GX_ANALYTICS_ENABLED" in environment("ValidatorTask")
 
 
-def test_the_functions_get_the_variables_that_their_code_insists_on() -> None:
+def test_the_functions_get_the_variables_that_their_code_requires() -> None:
     config = json.loads((template.PROJECT_ROOT / "chalice_app/.chalice/config.json").read_text())
     given = {
         **config["environment_variables"],
