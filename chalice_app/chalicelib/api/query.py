@@ -60,7 +60,7 @@ def period(query: Query, today: date) -> Period:
         raise Problem(
             BAD_PERIOD,
             f"from {found.start} to {found.end} are {found.days:,} days and "
-            f"{MAX_DAYS:,} is the most: ask for several shorter periods",
+            f"{MAX_DAYS:,} is the most: request several shorter periods",
         )
     return found
 

@@ -62,7 +62,7 @@ def acceptable(accept: str, offered: Sequence[MediaType]) -> MediaType:
         raise Problem(
             NOT_ACCEPTABLE,
             f"Accept is {accept[:100]!r} and there is {' and '.join(offered)} here: "
-            f"ask with Accept: {offered[0]}",
+            f"send Accept: {offered[0]}",
         )
     return offered[weights.index(best)]
 

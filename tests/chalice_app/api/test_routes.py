@@ -391,7 +391,7 @@ def token_of(shop: Shop, path: str) -> str:
             400,
             "bad-period",
             "from 2000-01-01 to 2025-01-01 are 9,133 days and 1,100 is the most: "
-            "ask for several shorter periods",
+            "request several shorter periods",
         ),
         (
             "/kpis/daily?form=2025-03-01",
@@ -479,7 +479,7 @@ def test_a_format_that_there_is_not_is_refused_with_those_there_are(shop) -> Non
     assert reply.status == 406
     assert reply.json()["detail"] == (
         "Accept is 'application/xml' and there is application/json and text/csv here: "
-        "ask with Accept: application/json"
+        "send Accept: application/json"
     )
     assert shop.ask("/runs/run-1", Accept="text/csv").status == 406
 
