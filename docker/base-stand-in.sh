@@ -4,7 +4,7 @@
 set -euo pipefail
 
 image=localhost/python:3.11-slim-bookworm
-if [[ ${1:-} != --anew ]] && podman image exists "$image"; then
+if [[ ${1:-} != --again ]] && podman image exists "$image"; then
   exit
 fi
 # usr-is-merged instead of usrmerge, which would bring 47 MB of perl.

@@ -1,4 +1,4 @@
-"""What an account and region need once, whatever stages are deployed there."""
+"""What an account and region need once, for all their stages."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any, Final

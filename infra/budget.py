@@ -1,9 +1,9 @@
 """The monthly budget of the account, and who gets its warnings.
 
 It is created through the API of AWS Budgets, which is one for all regions: CloudFormation knows
-no AWS::Budgets::Budget in eu-north-1, and refuses a template with an unknown type whatever
-condition the resource has. A budget by tag would need that tag activated by hand in the billing
-console, so it is of the whole account.
+no AWS::Budgets::Budget in eu-north-1, and refuses a template with an unknown type even where the
+resource's condition is false. A budget by tag would need that tag activated by hand in the
+billing console, so the budget counts the whole account.
 """
 
 from dataclasses import dataclass

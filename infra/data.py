@@ -1,7 +1,7 @@
-"""What a stage holds that cannot be made again: the bucket's objects and the tables' items.
+"""The data of a stage: the bucket's objects and the tables' items.
 
-Deleting the stack leaves bucket and tables, whoever deletes it and however; only ``make
-destroy`` removes them too, and refuses while there is anything in them.
+Deleting the stack leaves bucket and tables. ``make destroy`` deletes them too, and refuses
+while they are not empty.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _TABLES: Final = ("CategoryKpisTable", "OrderKpisTable", "RunsTable")
-# Chalice's notes are a deployment's, not a shop's.
-_OWN: Final = "deploy/"
+# Chalice's record belongs to the deployment, not to the shop.
+_DEPLOYMENT: Final = "deploy/"
 
 
 class DataError(RuntimeError):
-    """There is data in the way."""
+    """Data would be lost; the message says where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StageData:
+    """The bucket and the tables of a stage; ``bucket`` is None where the stack has none."""
+
     s3: "S3Client"
     dynamodb: "DynamoDBClient"
     bucket: str | None
@@ -44,7 +46,7 @@ class Kept:
         return [*([f"s3://{self.bucket}"] if self.bucket else []), *self.tables]
 
     def require_empty(self) -> None:
-        """Raise DataError, with what there is, unless there is nothing."""
+        """Raise DataError when there are objects or items."""
         found = [
             f"{table} has items"
             for table in self.tables
@@ -64,7 +66,7 @@ class Kept:
             return
         pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket)
         for page in pages:
-            # A page has at most 1,000 versions, and so has a request.
+            # A page and a request to delete have at most 1,000 versions.
             versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             if versions:
                 self.s3.delete_objects(
@@ -79,7 +81,7 @@ class Kept:
                 )
 
     def delete(self) -> None:
-        """Delete what the stack has left."""
+        """Delete bucket and tables, which the deleted stack leaves."""
         if self.bucket:
             with suppress(self.s3.exceptions.NoSuchBucket):
                 self.s3.delete_bucket(Bucket=self.bucket)
@@ -96,6 +98,6 @@ class Kept:
         pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket or "")
         for page in pages:
             for version in page.get("Versions", []):
-                if not version["Key"].startswith(_OWN):
+                if not version["Key"].startswith(_DEPLOYMENT):
                     return version["Key"]
         return None

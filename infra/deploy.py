@@ -25,8 +25,8 @@ from typing import Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import account, budget, chalice_record, functions, images, refusals
-from .data import DataError, Kept
+from . import account, budget, chalice_record, functions, gateway_responses, images
+from .data import DataError, StageData
 from .stack import Plan, Stack, StackError
 from .template import PROJECT_ROOT, load, render
 
@@ -48,7 +48,7 @@ _IN_IMAGES: Final = (
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be; the message says what can."""
+    """The arguments are wrong; the message says what is possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +88,8 @@ class Stage:
             at=at,
         )
 
-    def apply(self, plan: Plan) -> None:
-        """Make the changes of a plan, and what CloudFormation cannot make."""
-        before = self.stack.parameters()
-        self.stack.apply(plan)
+    def put_budget(self, *, before: Mapping[str, str]) -> None:
+        """Create or change the budget; ``before`` are the parameters before this deployment."""
         after = self.stack.parameters()
         settings = ("NotificationEmail", "MonthlyBudgetUsd")
         budget.put(
@@ -126,7 +124,7 @@ class Stage:
             self.session.client("lambda"), stage=self.name, queue_arn=outputs["DeadLettersArn"]
         )
         [api] = [resource for resource in made if resource["resource_type"] == "rest_api"]
-        refusals.explain(self.session.client("apigateway"), api_id=api["rest_api_id"])
+        gateway_responses.put(self.session.client("apigateway"), api_id=api["rest_api_id"])
         return [
             resource["lambda_arn"]
             for resource in made
@@ -141,9 +139,9 @@ class Stage:
         self._fetch_record(outputs, folder)
         functions.delete(folder, stage=self.name, environment=environment)
 
-    def kept(self) -> Kept:
-        """Return what holds data: deleting the stack leaves it."""
-        return Kept.of(self.session, self.stack.outputs())
+    def data(self) -> StageData:
+        """Return the bucket and the tables, which deleting the stack leaves."""
+        return StageData.of(self.session, self.stack.outputs())
 
     def _fetch_record(self, outputs: Mapping[str, str], folder: Path) -> None:
         """Put Chalice's record into ``folder``; without one, what is found of the stage."""
@@ -163,6 +161,7 @@ class Stage:
 
 
 def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bool = True) -> None:
+    before = stage.stack.parameters()
     plan = stage.plan(given, at=datetime.now(UTC))
     print(_table(stage.stack.name, plan), flush=True)
     parameters = stage.parameters(given)
@@ -178,7 +177,7 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
     # First: it takes IAM some seconds until ECS may use a new one.
     account.create_service_linked_role(stage.session.client("iam"))
     if missing:
-        # Before anything changes: most of what can fail, and most of the time.
+        # Before the stack changes: a build is most of the time, and the most likely to fail.
         engine = images.Engine.find()
         _progress("building the images …")
         engine.build(missing, parameters["Architecture"])
@@ -188,9 +187,11 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
             engine.push(ecr, missing)
     if plan.changes:
         _progress("changing the stack …")
-        stage.apply(plan)
+        stage.stack.apply(plan)
         for change in stage.stack.missing(plan):
             print(f"not made by this AWS: {change.resource} ({change.kind})")
+    # Also without changes: an earlier attempt may have failed here.
+    stage.put_budget(before=before)
     if missing and plan.is_new:
         _progress("pushing the images …")
         engine.push(ecr, missing)
@@ -204,39 +205,39 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
 
 
 def down(stage: Stage, *, delete_data: bool) -> None:
-    """Take everything down.
+    """Delete everything of a stage.
 
     Raises:
-        DataError: there is data, and it is not to be deleted.
+        DataError: there is data, and ``delete_data`` is false.
     """
     if stage.stack.status() is None:
         print(f"{stage.stack.name}: there is no such stack")
         return
-    kept = stage.kept()
+    data = stage.data()
     if not delete_data:
-        kept.require_empty()
+        data.require_empty()
     _progress("deleting the functions …")
     with tempfile.TemporaryDirectory() as scratch:
         stage.delete_functions(Path(scratch) / "app", environment={})
     _progress("deleting the stack …")
-    kept.empty()
+    data.empty()
     stage.stack.delete()
-    kept.delete()
+    data.delete()
     budget.delete(
         stage.session.client("budgets"),
         account=account.account_id(stage.session),
         name=stage.budget_name,
     )
-    print(f"{stage.stack.name}: deleted, with {', '.join(kept.names())}")
+    print(f"{stage.stack.name}: deleted, with {', '.join(data.names())}")
 
 
 def image_tag(parameters: Mapping[str, str]) -> str:
     """Return the commit's short name: a tag is never pushed twice.
 
-    The images of one commit differ by engine and architecture, so those stand in it too.
+    The images of one commit differ by engine and architecture, so the tag names those too.
 
     Raises:
-        UsageError: this is no git work tree, so that nothing has a name by itself.
+        UsageError: this is no git work tree, so there is no commit to name them by.
     """
     if not (PROJECT_ROOT / ".git").exists() or shutil.which("git") is None:
         raise UsageError("no git commit here: name the images yourself, ImageTag=…")
@@ -249,7 +250,7 @@ def image_tag(parameters: Mapping[str, str]) -> str:
 
 
 def require_commit() -> None:
-    """Raise UsageError when an image that is built now would not be its commit's."""
+    """Raise UsageError when an image that is built now would differ from its commit."""
     if changed := _git("status", "--porcelain", "--", *_IN_IMAGES):
         raise UsageError(
             f"{changed.split()[-1]} is not as it was committed, and images are named by their"

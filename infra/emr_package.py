@@ -9,7 +9,7 @@ writes to build/emr/
     dependencies.tar.gz   what the driver imports, for --archives; executors run no Python
 
 Spark itself is the cluster's. The wheels are those of requirements/transformer-spark.txt, for the
-Python 3.11 and glibc 2.34 of Amazon Linux 2023, whatever this machine is: no container is needed.
+Python 3.11 and glibc 2.34 of Amazon Linux 2023, not of this machine: no container is needed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PYTHON: Final = "3.11"
 
 
 class PackageError(RuntimeError):
-    """The package could not be made; the installer's own message stands above."""
+    """The package could not be made; the installer's own message is above."""
 
 
 def build(folder: Path, architecture: str) -> list[Path]:

@@ -45,7 +45,7 @@ ASYNCHRONOUS: Final = (
     "CheckYesterday",
     "OnExecutionEnded",
 )
-# The schedule looks again every five minutes: an older event has nothing to add.
+# The schedule checks the bucket every five minutes: an older event adds nothing.
 _MAX_EVENT_AGE_SECONDS: Final = 3600
 # The chalice command, whether or not the virtual environment is active.
 _CHALICE: Final = "import sys; from chalice.cli import main; sys.exit(main())"

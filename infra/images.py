@@ -76,7 +76,7 @@ def _is_there(ecr: Any, image: Image) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """``program`` is docker or podman: their commands are alike in what is used here."""
+    """``program`` is docker or podman: the commands that are used here are the same in both."""
 
     program: str
 
@@ -112,7 +112,7 @@ class Engine:
                 f" For {architecture} it needs such a machine, or an engine that emulates one"
             )
         for image in images:
-            made = self._ask("image", "inspect", "--format={{.Architecture}}", image.local)
+            made = self._command("image", "inspect", "--format={{.Architecture}}", image.local)
             if made.strip() != _PLATFORMS[architecture]:
                 raise ImageError(
                     f"{image.local} is for {made.strip()} and the stack for {architecture}:"
@@ -128,16 +128,16 @@ class Engine:
         plain = ["--tls-verify=false"] if scheme == "http" and self.program == "podman" else []
         # The token goes through stdin: other users of a machine can read a command's arguments.
         login = ("login", *plain, f"--username={user}", "--password-stdin", registry)
-        self._ask(*login, text=password)
+        self._command(*login, text=password)
         try:
             for image in images:
                 remote = f"{registry}/{image.repository}:{image.tag}"
-                self._ask("tag", image.local, remote)
-                self._ask("push", *plain, remote)
+                self._command("tag", image.local, remote)
+                self._command("push", *plain, remote)
         finally:
-            self._ask("logout", registry)
+            self._command("logout", registry)
 
-    def _ask(self, *arguments: str, text: str | None = None) -> str:
+    def _command(self, *arguments: str, text: str | None = None) -> str:
         done = _run(self.program, *arguments, text=text)
         if done.returncode:
             raise ImageError(f"{self.program} {arguments[0]}: {done.stderr.strip()}")

@@ -32,8 +32,8 @@ class Change:
 
     def __str__(self) -> str:
         why = f"  ({', '.join(self.details)})" if self.details else ""
-        anew = "  REPLACED" if self.replaced else ""
-        return f"{_SIGNS.get(self.action, '?')} {self.resource:<24} {self.kind}{why}{anew}"
+        replaced = "  REPLACED" if self.replaced else ""
+        return f"{_SIGNS.get(self.action, '?')} {self.resource:<24} {self.kind}{why}{replaced}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Plan:
 
 class Stack:
     def __init__(self, cloudformation: Any, name: str, *, pause: int = 5) -> None:
-        """``pause`` is how many seconds lie between two looks at what CloudFormation does."""
+        """``pause`` is the number of seconds between two polls of CloudFormation."""
         self._cloudformation = cloudformation
         self._pause = pause
         self.name = name

@@ -81,7 +81,7 @@ def provision(plan: Plan, cloud: LocalCloud) -> Stack:
     stage = Stage.open(plan.stage, session, pause=0)
     parameters = {**plan.parameters, "BucketName": plan.bucket}
     account.create_service_linked_role(session.client("iam"))
-    stage.apply(stage.plan(parameters, at=datetime.now(UTC)))
+    stage.stack.apply(stage.plan(parameters, at=datetime.now(UTC)))
     suffix = stage.parameters({})["NameSuffix"]
     stage.deploy_functions(
         cloud.home / f"chalice_app{suffix}",

@@ -162,6 +162,22 @@ def _items(calls: Calls) -> Iterator[str]:
                     yield f"{call}: {name} of {table} is an empty set"
 
 
+# Their names in all tables: the partition keys have 2,048 bytes, the sort keys 1,024.
+_KEYS: Final = {
+    **dict.fromkeys(("category", "month", "run_id"), 2_048),
+    **dict.fromkeys(("order_date", "started_at"), 1_024),
+}
+
+
+def _keys(calls: Calls) -> Iterator[str]:
+    for call in _of(calls, "dynamodb"):
+        for table, item in _writes(call):
+            for name in set(item) & set(_KEYS):
+                size = len(item[name].get("S", "").encode())
+                if not 1 <= size <= _KEYS[name]:
+                    yield f"{call}: {name} of {table} has {size} bytes, 1 to {_KEYS[name]}"
+
+
 def _batches(calls: Calls) -> Iterator[str]:
     for call in _of(calls, "dynamodb"):
         parts = call.body.get("TransactItems", [])
@@ -281,6 +297,18 @@ RULES: Final = (
         source=f"{_DYNAMODB}/Constraints.html",
         findings=_items,
         refused=_put({"N": "1" * 39}),
+    ),
+    Rule(
+        name="a partition key has 1 to 2048 bytes, a sort key 1 to 1024",
+        source=f"{_DYNAMODB}/Constraints.html",
+        findings=_keys,
+        refused=[
+            Call(
+                service="dynamodb",
+                operation="PutItem",
+                body={"TableName": "T", "Item": {"category": {"S": "x" * 2_049}}},
+            )
+        ],
     ),
     Rule(
         name="a batch has 25 writes or 100 reads, a transaction 100 actions",

@@ -161,6 +161,14 @@ def _early_transitions(found: Template) -> Iterator[str]:
                     yield f"{rule['Id']}: {step['StorageClass']} after {step['TransitionInDays']} d"
 
 
+def _routes_too_early(found: Template) -> Iterator[str]:
+    attachments = set(found.of_type("AWS::EC2::VPCGatewayAttachment"))
+    for name, properties in found.of_type("AWS::EC2::Route").items():
+        earlier = set(as_list(found.resources[name].get("DependsOn", [])))
+        if "GatewayId" in properties and not attachments & earlier:
+            yield f"{name}: no DependsOn of the gateway's attachment"
+
+
 def _tasks_without_region(found: Template) -> Iterator[str]:
     for name, properties in found.of_type("AWS::ECS::TaskDefinition").items():
         for container in properties["ContainerDefinitions"]:
@@ -228,7 +236,7 @@ RULES: Final = (
         refused=Template(text=" " * 1_048_577, document={}),
     ),
     Rule(
-        name="a type exists in the region, whatever its condition",
+        name="a type exists in the region, even where a condition leaves it out",
         source="https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/2177",
         findings=_unknown_types,
         refused=template(B=("AWS::Budgets::Budget", {})),
@@ -324,6 +332,15 @@ RULES: Final = (
                     }
                 },
             )
+        ),
+    ),
+    Rule(
+        name="a route to a gateway depends on the gateway's attachment",
+        source=f"{_DOCS}/AWSCloudFormation/latest/UserGuide/aws-attribute-dependson.html",
+        findings=_routes_too_early,
+        refused=template(
+            A=("AWS::EC2::VPCGatewayAttachment", {}),
+            R=("AWS::EC2::Route", {"GatewayId": {"Ref": "G"}}),
         ),
     ),
     Rule(

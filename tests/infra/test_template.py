@@ -241,10 +241,23 @@ def test_the_lifecycle_keeps_what_later_runs_need() -> None:
     }
     for kept in ("incoming", "processed", "quarantine", "ledger"):
         assert "ExpirationInDays" not in rules[kept]
+    defaults = Settings(bucket="b", state_machine_arn="m")
+    once = {
+        name: rule
+        for name, rule in rules.items()
+        if rule.get("Prefix") in {defaults.lock_key, defaults.waiting_key}
+        and rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    }
     note = json.dumps(
         {"run_id": "20250301T000000Z-0123456789abcdef-99", "at": "2025-03-01T00:00:00.000000+00:00"}
     )
     assert len(note) < int(rules["runs"]["ObjectSizeGreaterThan"])
+    # All in the listing that every check reads: the lock has a version per run.
+    assert set(once) == {"lock", "waiting-note"}
+    for name in ("dashboard", "deploy", "code"):
+        assert rules[name]["Prefix"] == f"{name}/"
+        assert rules[name]["NoncurrentVersionExpiration"]["NoncurrentDays"] <= 30
+        assert "ExpirationInDays" not in rules[name]
     assert rules["data-docs"]["Prefix"] == DATA_DOCS
 
 

@@ -1,7 +1,7 @@
-"""What API Gateway itself refuses, in the words of the API: problem details with what to do.
+"""The errors that API Gateway answers by itself, as problem details with what to do.
 
-Without these it answers ``{"message": "Forbidden"}``. Chalice has no setting for them, and takes
-them away with every deployment, so that they are put after each.
+Without these it answers ``{"message": "Forbidden"}``. Chalice has no setting for them and removes
+them with every deployment, so they are put after each.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _NO_ANSWER: Final = Problem(
     problems.NO_ANSWER,
     "try again; if that does not help, request a shorter period or a lower limit",
 )
-REFUSALS: "Final[Mapping[GatewayResponseTypeType, Problem]]" = {
+RESPONSES: "Final[Mapping[GatewayResponseTypeType, Problem]]" = {
     "MISSING_AUTHENTICATION_TOKEN": _UNSIGNED,
     "UNAUTHORIZED": _UNSIGNED,
     "RESOURCE_NOT_FOUND": _UNSIGNED,
@@ -55,9 +55,9 @@ REFUSALS: "Final[Mapping[GatewayResponseTypeType, Problem]]" = {
 }
 
 
-def explain(gateway: "APIGatewayClient", *, api_id: str) -> None:
-    """Put the refusals of an API that Chalice has deployed, and deploy them."""
-    for kind, problem in REFUSALS.items():
+def put(gateway: "APIGatewayClient", *, api_id: str) -> None:
+    """Put the responses of an API that Chalice has deployed, and deploy them."""
+    for kind, problem in RESPONSES.items():
         gateway.put_gateway_response(
             restApiId=api_id,
             responseType=kind,
