@@ -113,7 +113,7 @@ def test_the_wheels_dependencies_are_all_that_is_installed_with_it(environment: 
 def test_it_says_its_version_and_its_commands(environment: Path, tmp_path: Path) -> None:
     assert shopkpi(environment, "--version", cwd=tmp_path) == f"shopkpi {PROJECT['version']}\n"
     shown = shopkpi(environment, "--help", cwd=tmp_path)
-    assert "What waits, who has the lock, what runs." in shown
+    assert "Show waiting files, the lock, and runs in progress." in shown
 
 
 def test_it_shows_what_waits_in_the_embedded_aws(environment: Path, shop: Shop) -> None:
