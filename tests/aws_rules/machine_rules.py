@@ -10,13 +10,18 @@ import botocore.session
 from botocore.model import Shape, StructureShape
 from botocore.validate import ParamValidator
 
+from infra.template import PROJECT_ROOT
+
 from .rules import Rule
 
 Machine = dict[str, Any]
 
 _DOCS: Final = "https://docs.aws.amazon.com/step-functions/latest/dg"
-# A run waits for its files at most as long as FORCE_PROCESS_AFTER_MINUTES, and one wait more.
-_WAITING_SECONDS: Final = 30 * 60 + 300
+_CONFIG: Final = json.loads((PROJECT_ROOT / "chalice_app/.chalice/config.json").read_text("utf-8"))
+# A run waits for its files at most as long as this setting says, and one wait of 300 s more.
+_WAITING_SECONDS: Final = 300 + 60 * int(
+    _CONFIG["environment_variables"]["FORCE_PROCESS_AFTER_MINUTES"]
+)
 
 
 def machine(**states: Any) -> Machine:
@@ -108,6 +113,15 @@ def _stand_in(shape: Shape) -> Any:
     return stand_ins.get(shape.type_name, "x" * max(1, shape.metadata.get("min", 1)))
 
 
+def _jobs_without_region(found: Machine) -> Iterator[str]:
+    for name, state in found["States"].items():
+        submit = state.get("Parameters", {}).get("JobDriver", {}).get("SparkSubmit", {})
+        given = submit.get("SparkSubmitParameters", "")
+        for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            if submit and f"driverEnv.{variable}=" not in given:
+                yield f"{name}: the driver has no {variable}"
+
+
 def _too_little_time(found: Machine) -> Iterator[str]:
     longest = longest_seconds(found)
     if longest >= found["TimeoutSeconds"]:
@@ -185,6 +199,24 @@ RULES: Final = (
         findings=_unknown_parameters,
         refused=machine(
             A={"Resource": _TASK, "Parameters": {"Cluster": 1, "TaskDefinitions.$": "$.a"}}
+        ),
+    ),
+    Rule(
+        name="a job is given its region under both names",
+        source="https://docs.aws.amazon.com/boto3/latest/guide/configuration.html"
+        "#using-environment-variables",
+        findings=_jobs_without_region,
+        refused=machine(
+            A={
+                "Parameters": {
+                    "JobDriver": {
+                        "SparkSubmit": {
+                            "SparkSubmitParameters": "--conf"
+                            " spark.emr-serverless.driverEnv.AWS_REGION=eu-west-1"
+                        }
+                    }
+                }
+            }
         ),
     ),
     Rule(

@@ -128,8 +128,8 @@ def _alarms_with_gaps(found: Template) -> Iterator[str]:
         metrics = [query["Id"] for query in queries if "MetricStat" in query]
         for query in queries:
             expression = str(spelt_out(query.get("Expression", "")))
-            bare = re.sub(r"FILL\([^,()]+,[^,()]+\)|SUM\([^()]*(\(\))?\)", "", expression)
-            gaps = [metric for metric in metrics if re.search(rf"\b{metric}\b", bare)]
+            bare = re.sub(r"FILL\((\w+|METRICS\(\)),[^,()]+\)", "", expression)
+            gaps = [each for each in (*metrics, "METRICS") if re.search(rf"\b{each}\b", bare)]
             if len(metrics) > 1 and gaps:
                 yield f"{name}: {expression} has no value while {' or '.join(gaps)} has none"
 

@@ -193,6 +193,28 @@ def test_the_region_is_that_of_the_variables_then_of_the_profile_and_is_printed_
     )
 
 
+def test_only_a_new_stage_that_is_not_the_default_gets_a_suffix(cloud: LocalCloud) -> None:
+    session = cloud.session()
+
+    def suffix(stage: str, **given: str) -> str:
+        return deployment.Stage.open(stage, session).parameters(given)["NameSuffix"]
+
+    assert suffix("dev") == ""
+    assert suffix("test") == "-test"
+    assert suffix("test", NameSuffix="") == ""
+    # A stage from before there were suffixes has the fixed names.
+    earlier = {
+        "Parameters": {"Stage": {"Type": "String"}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+    session.client("cloudformation").create_stack(
+        StackName="ecommerce-kpi-old",
+        TemplateBody=json.dumps(earlier),
+        Parameters=[{"ParameterKey": "Stage", "ParameterValue": "old"}],
+    )
+    assert suffix("old") == ""
+
+
 def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
