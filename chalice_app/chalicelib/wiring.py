@@ -4,17 +4,16 @@ The functions translate the event of a Lambda function into a call. ``Parts`` bu
 """
 
 import functools
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote_plus
 
 import boto3
 from botocore.config import Config
 
-from contract.keys import dataset_of
 from contract.notice import Notice
 
 from .alerts.notifier import Notifier
@@ -29,18 +28,23 @@ from .aws.landing_folder import LandingFolder
 from .aws.processed_folder import ProcessedFolder
 from .aws.run_lock import RunLock
 from .aws.run_table import End, RunTable
+from .aws.waiting_runs import WaitingRuns
 from .runs.recorder import RunRecorder
 from .settings import Settings
 from .trigger import finish_run as finishing
 from .trigger.claim_files import Claim
 from .trigger.run_request import Request
 from .trigger.start_batch import Busy, Decision, Start, Trigger, Wait
+from .trigger.upload_events import Ignored, created_files
+from .trigger.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
+
+log = logging.getLogger(__name__)
 
 # A connection for each of the files that are moved at the same time.
 _CONFIG: Final = Config(max_pool_connections=20, retries={"mode": "standard", "max_attempts": 5})
@@ -53,15 +57,12 @@ _API_CONFIG: Final = Config(
 )
 
 
-def on_uploads(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Check once for any number of S3 records; keys in them are URL-encoded."""
-    records = event.get("Records", [])
-    return _check(unquote_plus(record["s3"]["object"]["key"]) for record in records)
-
-
-def on_object_created(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Check for an EventBridge event; keys in those are not encoded."""
-    return _check([event["detail"]["object"]["key"]])
+def on_created(event: object) -> dict[str, Any]:
+    """Check once for any number of objects that an event of S3 or EventBridge names."""
+    files = created_files(event)
+    if isinstance(files, Ignored):
+        return _ignored(files.reason)
+    return _fields(_parts().trigger.check())
 
 
 def on_schedule() -> dict[str, Any]:
@@ -70,6 +71,8 @@ def on_schedule() -> dict[str, Any]:
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
     """Do what the run could not do itself: release the lock, end its record, send its message."""
+    if "executionArn" not in detail:
+        return _ignored("the event names no execution: Step Functions sends detail.executionArn")
     run_id, status = _run_id(detail["executionArn"]), detail["status"]
     parts = _parts()
     decision = parts.trigger.execution_ended(run_id, status)
@@ -118,10 +121,9 @@ def _cause(event: Mapping[str, Any]) -> str | None:
     return None if failure is None else readable(f"{failure['Error']}: {failure.get('Cause', '')}")
 
 
-def _check(keys: Iterable[str]) -> dict[str, Any]:
-    if not any(dataset_of(key) for key in keys):
-        return {"decision": "ignored"}
-    return _fields(_parts().trigger.check())
+def _ignored(reason: str) -> dict[str, Any]:
+    log.info("event ignored", extra={"reason": reason})
+    return {"decision": "ignored", "reason": reason}
 
 
 def _fields(decision: Decision | None) -> dict[str, Any]:
@@ -191,10 +193,21 @@ class Parts:
         )
 
     @property
+    def line(self) -> WaitingLine:
+        return WaitingLine(
+            runs=WaitingRuns(self.dynamodb, self.settings.runs_table),
+            lock=self.lock,
+            executions=self.executions,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @property
     def trigger(self) -> Trigger:
         return Trigger(
             landing=self.landing,
             lock=self.lock,
+            line=self.line,
             documents=self.documents,
             executions=self.executions,
             recorder=self.recorder,
@@ -208,6 +221,8 @@ class Parts:
             landing=self.landing,
             processed=ProcessedFolder(self.s3, self.settings.bucket, self.documents),
             lock=self.lock,
+            line=self.line,
+            runs=self.runs,
             documents=self.documents,
             recorder=self.recorder,
             settings=self.settings,

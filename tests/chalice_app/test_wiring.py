@@ -11,6 +11,14 @@ def s3_event(*keys: str) -> dict:
     return {"Records": [{"s3": {"object": {"key": quote_plus(key)}}} for key in keys]}
 
 
+def object_created(key: str) -> dict:
+    return {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"object": {"key": key}},
+    }
+
+
 @pytest.fixture
 def wired(pipeline, cloud, monkeypatch):
     for name, value in cloud.environment.items():
@@ -25,7 +33,7 @@ def wired(pipeline, cloud, monkeypatch):
 
 def test_one_event_with_many_records_is_one_check(wired) -> None:
     names = wired.upload_batch()
-    answer = wiring.on_uploads(s3_event(*(f"incoming/{name}" for name in names)))
+    answer = wiring.on_created(s3_event(*(f"incoming/{name}" for name in names)))
     assert answer["decision"] == "start"
     assert answer["files"] == 11
     assert wired.executions("RUNNING") == [answer["run_id"]]
@@ -42,18 +50,42 @@ def test_one_event_with_many_records_is_one_check(wired) -> None:
 )
 def test_the_triggers_own_objects_and_unknown_files_start_nothing(wired, key: str) -> None:
     wired.upload_batch()
-    assert wiring.on_uploads(s3_event(key)) == {"decision": "ignored"}
-    assert wiring.on_object_created({"detail": {"object": {"key": key}}}) == {"decision": "ignored"}
+    for event in (s3_event(key), object_created(key)):
+        answer = wiring.on_created(event)
+        assert answer["decision"] == "ignored"
+        assert answer["reason"].startswith(f"{key} is no file of a delivery")
     assert wired.executions() == []
 
 
-def test_a_test_event_of_s3_is_ignored(wired) -> None:
-    assert wiring.on_uploads({"Event": "s3:TestEvent"}) == {"decision": "ignored"}
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({}, "the event names no object"),
+        ([], "the event names no object"),
+        ({"Service": "Amazon S3", "Event": "s3:TestEvent"}, "a test event of S3"),
+        ({"Records": []}, "the event names no object"),
+        ({"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}, "wrapped by SQS"),
+        ({"Records": [{"s3": {}}]}, "no s3.object.key"),
+        ({**object_created("x"), "detail-type": "Object Deleted"}, "Object Deleted, not"),
+    ],
+)
+def test_an_event_without_an_object_is_ignored_and_the_answer_says_why(
+    wired, event: object, reason: str
+) -> None:
+    wired.upload_batch()
+    answer = wiring.on_created(event)
+    assert answer["decision"] == "ignored"
+    assert reason in answer["reason"]
+    assert wired.executions() == []
+
+
+def test_the_end_of_no_execution_is_ignored(wired) -> None:
+    assert wiring.on_execution_ended({})["decision"] == "ignored"
 
 
 def test_a_key_with_spaces_and_signs_is_understood(wired) -> None:
     wired.upload("orders a+b (1).csv")
-    assert wiring.on_uploads(s3_event("incoming/orders a+b (1).csv"))["decision"] == "wait"
+    assert wiring.on_created(s3_event("incoming/orders a+b (1).csv"))["decision"] == "wait"
 
 
 def test_the_end_of_a_run_starts_what_has_piled_up(wired) -> None:

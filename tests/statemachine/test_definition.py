@@ -10,6 +10,7 @@ from statelint.linter import Linter
 
 from chalice_app.chalicelib.trigger.finish_run import AllFilesRejected, VerdictError
 from chalice_app.chalicelib.trigger.run_request import ClaimError
+from chalice_app.chalicelib.trigger.waiting_line import MAX_WAIT
 from infra import template
 
 TEXT = (Path(__file__).parents[2] / "statemachine.asl.json").read_text(encoding="utf-8")
@@ -83,9 +84,11 @@ def test_only_the_first_attempt_is_where_the_stack_says_and_every_retry_on_deman
     assert "LaunchType" not in STATES[state]["Parameters"]
 
 
-def test_a_claimed_recompute_has_nothing_to_validate() -> None:
+def test_an_ignored_run_ends_well_and_a_claimed_recompute_has_nothing_to_validate() -> None:
     choice = STATES["EvaluateThreshold"]
-    assert [(len(found.get("And", [0])), found["Next"]) for found in choice["Choices"]] == [
+    ignored, *others = choice["Choices"]
+    assert ignored == {"Variable": "$.decision", "IsPresent": True, "Next": "ResetLock"}
+    assert [(len(found.get("And", [0])), found["Next"]) for found in others] == [
         (2, "TransformFiles"),
         (1, "ValidateFiles"),
     ]
@@ -109,7 +112,9 @@ def test_a_big_batch_has_time_for_its_retry_within_the_machines_own() -> None:
     job_minutes = state["Parameters"]["ExecutionTimeoutMinutes"]
     assert job_minutes * 60 < state["TimeoutSeconds"]
     [retry] = state["Retry"]
-    assert (retry["MaxAttempts"] + 1) * state["TimeoutSeconds"] < MACHINE["TimeoutSeconds"]
+    job_seconds = (retry["MaxAttempts"] + 1) * state["TimeoutSeconds"]
+    waiting_seconds = MAX_WAIT.total_seconds()
+    assert waiting_seconds + job_seconds < MACHINE["TimeoutSeconds"]
 
 
 def test_the_wait_is_five_minutes() -> None:

@@ -298,6 +298,48 @@ def test_a_second_run_started_by_hand_waits_for_the_lock(shop) -> None:
     assert shop.orders_per_day() == {**ELEVEN, "2025-01-08": 1}
 
 
+def test_files_of_a_finished_run_are_refused_at_once_with_that_run(shop) -> None:
+    shop.deliver()
+    files = [key for key in shop.stored("incoming/") if key.endswith(".csv")]
+    [first] = shop.ended(known=shop.before)
+    second = shop.start({"orders_count": 5, "items_count": 5, "products_count": 1, "files": files})
+    shop.ended(2, known=shop.before)
+    cause = shop.sfn.describe_execution(executionArn=second)["cause"]
+    assert f"and 10 more are in run {name_of(first)}, processed" in cause
+    assert f"shopkpi replay {name_of(first)} --wait" in cause
+    assert "WaitForFiles" not in shop.states(second)
+
+
+def test_runs_that_eventbridge_starts_with_the_uploads_events_process_the_folder_once(shop) -> None:
+    shop.s3.put_bucket_notification_configuration(
+        Bucket=shop.stack.bucket, NotificationConfiguration={}
+    )
+    shop.end_events("off")
+    try:
+        shop.deliver()
+        keys = [key for key in shop.stored("incoming/") if key.endswith(".csv")]
+        runs = [
+            shop.start(
+                {
+                    "source": "aws.s3",
+                    "detail-type": "Object Created",
+                    "detail": {"bucket": {"name": shop.stack.bucket}, "object": {"key": key}},
+                }
+            )
+            for key in keys[:3]
+        ]
+        shop.ended(3, known=shop.before)
+    finally:
+        shop.s3.put_bucket_notification_configuration(
+            Bucket=shop.stack.bucket, NotificationConfiguration=shop.uploads
+        )
+    assert [shop.status(run) for run in runs] == ["SUCCEEDED"] * 3
+    assert sorted("ValidateFiles" in shop.states(run) for run in runs) == [False, False, True]
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.messages() == []
+    assert not shop.locked()
+
+
 def test_a_recompute_goes_straight_to_the_transformer_and_leaves_files_alone(shop) -> None:
     shop.put("orders_waiting.csv", "order_id,order_date\n1,2025-01-01\n")
     run = shop.start({"recompute": {"from": "2025-03-01", "to": "2025-03-31"}})
@@ -471,3 +513,7 @@ def test_only_a_big_batch_goes_to_emr_serverless_and_only_where_there_is_an_appl
     )["executionArn"]
     shop.wait_for(lambda: shop.status(run) == "SUCCEEDED", 20)
     assert shop.states(run) == ["ChooseTransformer", transformer]
+
+
+def name_of(arn: str) -> str:
+    return arn.rsplit(":", 1)[-1]

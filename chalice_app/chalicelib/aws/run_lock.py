@@ -74,12 +74,9 @@ class RunLock:
         log.warning("stale lock taken over", extra={"run_id": run_id, "was": found.owner})
         return self._write(run_id, now, if_match=found.etag)
 
-    def ensure(self, run_id: str, now: datetime) -> Lock | None:
-        """Return the lock if the run has it or can take it. Only for the run itself."""
+    def is_of(self, run_id: str) -> bool:
         found = self.read()
-        if found is not None and found.owner == self._settings.execution_arn(run_id):
-            return found
-        return self.acquire(run_id, now)
+        return found is not None and found.owner == self._settings.execution_arn(run_id)
 
     def renew(self, lock: Lock, run_id: str, now: datetime) -> Lock | None:
         """Write a held lock again, for ``run_id``; return None if another run has taken it.

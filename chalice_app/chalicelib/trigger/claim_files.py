@@ -1,16 +1,17 @@
 """The first state of the machine: the run claims its files, or waits.
 
 A run that the trigger started has a manifest and the lock already. A run that a person started
-has neither: it waits for the lock, and a batch below the thresholds waits for more files. Both
-waits end ``force_after`` after its start. A replay, a recompute and a rebuild have no thresholds:
-they start as soon as they have the lock.
+has neither: it waits in line for the lock, and a batch below the thresholds waits for more files,
+until ``force_after`` from its start. A replay, a recompute and a rebuild have no thresholds: they
+start as soon as they have the lock. A run that an upload started does not wait for the lock,
+because the end of the run that has it starts another check.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from contract.keys import PROCESSED
 from contract.manifest import FileVersion, Manifest
@@ -19,12 +20,19 @@ from ..aws.documents import Documents
 from ..aws.landing_folder import LandingFolder
 from ..aws.processed_folder import ProcessedFolder
 from ..aws.run_lock import RunLock
+from ..aws.run_table import RunTable
+from ..aws.waiting_runs import WaitingRun
 from ..runs.recorder import RunRecorder
 from ..settings import Settings
-from .run_request import Batch, ClaimError, Rebuild, Recompute, Replay, Request
+from .run_request import Batch, ClaimError, Landed, Rebuild, Recompute, Replay, Request
 from .start_batch import Counts, execution_input, products_accepted, select_batch
+from .upload_events import Ignored
+from .waiting_line import WaitingLine
 
 log = logging.getLogger(__name__)
+
+# The latest runs, in which a named file that is not in the landing folder is looked for.
+_LOOK_BACK: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,8 @@ class Claim:
     landing: LandingFolder
     processed: ProcessedFolder
     lock: RunLock
+    line: WaitingLine
+    runs: RunTable
     documents: Documents
     recorder: RunRecorder
     settings: Settings
@@ -42,23 +52,24 @@ class Claim:
 
         Raises ClaimError when the wait is over and there is nothing to claim.
         """
+        if isinstance(request.order, Ignored):
+            return _ignored(request, request.order.reason)
         claimed = self._claim_or_wait(request)
-        counted = {name: claimed[name] for name in ("met", *Counts().as_input())}
+        counted = {name: claimed.get(name) for name in ("met", *Counts().as_input())}
         log.info("counted", extra={"run_id": request.run_id, **counted})
         return claimed
 
     def _claim_or_wait(self, request: Request) -> dict[str, Any]:
-        now = self.clock()
-        over = now >= request.started_at + self.settings.force_after
-        if self.lock.ensure(request.run_id, now) is None:
-            if over:
-                raise ClaimError(
-                    f"{request.run_id}: another run has held the lock since "
-                    f"{request.started_at:%H:%M} UTC; start again when it has ended"
-                )
-            return _not_yet(request, Counts())
         manifest = self.documents.manifest(request.run_id)
         if manifest is None:
+            self._refuse_taken_files(request)
+        if isinstance(request.order, Landed):
+            if reason := self._nothing_to_do(request):
+                return _ignored(request, reason)
+        elif not self._has_turn(request, claimed=manifest is not None):
+            return _not_yet(request, Counts())
+        if manifest is None:
+            over = self.clock() >= request.started_at + self.settings.force_after
             manifest = self._claim(request, over=over)
         if manifest is None:
             return _not_yet(request, Counts.of(self.landing.list().files))
@@ -69,6 +80,43 @@ class Claim:
             "met": True,
         }
 
+    def _has_turn(self, request: Request, *, claimed: bool) -> bool:
+        if claimed and self.lock.is_of(request.run_id):
+            return True
+        return self.line.wait(WaitingRun(started_at=request.started_at, run_id=request.run_id))
+
+    def _nothing_to_do(self, request: Request) -> str:
+        """Return why a run that an upload started has nothing to do; empty if it has the lock."""
+        if not self.lock.is_of(request.run_id):
+            self.line.grant_next_turn()
+            if self.lock.acquire(request.run_id, self.clock()) is None:
+                return "another run has the lock; its end starts a new check"
+        claimed = self.documents.manifest(request.run_id)
+        if claimed is None and not self.landing.list().files:
+            return "no file waits: an earlier run has taken them all"
+        return ""
+
+    def _refuse_taken_files(self, request: Request) -> None:
+        """Raise ClaimError when an earlier run has taken a named file: it does not come again."""
+        if not isinstance(request.order, Batch) or not request.order.keys:
+            return
+        missing = set(request.order.keys) - {file.key for file in self.landing.list().files}
+        if not missing:
+            return
+        for record in self.runs.latest(_LOOK_BACK, now=self.clock()):
+            run_id = record["run_id"]
+            manifest = self.documents.manifest(run_id)
+            names = {file.key: file.name for file in manifest.files} if manifest else {}
+            if taken := missing & names.keys():
+                processed = {file.name for file in self.processed.of_run(run_id)}
+                where = (
+                    f'processed: to process its files again, start with {{"replay_of": "{run_id}"}}'
+                    f" or shopkpi replay {run_id} --wait"
+                    if any(names[key] in processed for key in taken)
+                    else "rejected: correct what is in quarantine/ and deliver it again"
+                )
+                raise ClaimError(f"{_named(taken)} in run {run_id}, {where}")
+
     def _claim(self, request: Request, *, over: bool) -> Manifest | None:
         match request.order:
             case Batch() as batch:
@@ -77,6 +125,8 @@ class Claim:
                 manifest = self._claim_replay(request, replay)
             case Recompute() as recompute:
                 manifest = self._claim_dates(request, recompute)
+            case Landed():
+                manifest = self._claim_batch(request, Batch(), over=over)
             case Rebuild():
                 manifest = self._claim_everything(request)
         if manifest is None:
@@ -93,12 +143,7 @@ class Claim:
         settings = self.settings
         products_known = products_accepted(self.documents)
         files = tuple(file for file in landed if file.key in batch.keys)
-        missing = sorted(set(batch.keys) - {file.key for file in files})
-        if missing and (over or request.forced):
-            raise ClaimError(
-                f"{missing[0]} and {len(missing) - 1} more are not in {settings.prefix}: "
-                "upload them, or start without naming them"
-            )
+        missing = set(batch.keys) - {file.key for file in files}
         met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced:
             # Below the thresholds, the other files that have landed join the batch.
@@ -106,6 +151,11 @@ class Claim:
             met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced and not over:
             return None
+        if missing:
+            raise ClaimError(
+                f"{_named(missing)} not in {settings.prefix}: "
+                "upload what is missing, or start without naming it"
+            )
         if not files:
             raise ClaimError(
                 f"{request.run_id}: nothing to process in {settings.prefix}; "
@@ -178,6 +228,16 @@ class Claim:
                 **claimed,
             }
         )
+
+
+def _named(keys: Collection[str]) -> str:
+    first, *others = sorted(keys)
+    return f"{first} and {len(others)} more are" if others else f"{first} is"
+
+
+def _ignored(request: Request, reason: str) -> dict[str, Any]:
+    log.info("run ignored", extra={"run_id": request.run_id, "reason": reason})
+    return {"run_id": request.run_id, "decision": "ignored", "reason": reason}
 
 
 def _not_yet(request: Request, counts: Counts) -> dict[str, Any]:

@@ -69,11 +69,15 @@ def finish_run(
     recorder: RunRecorder,
     now: datetime,
 ) -> dict[str, Any]:
-    """Move the remaining files of a run that has succeeded, and release its lock."""
-    manifest = _manifest(run_id, documents)
+    """Move the remaining files of a run that has succeeded, and release its lock.
+
+    A run that was ignored has claimed nothing and so has no manifest. No other run gets here
+    without one, because the containers read it.
+    """
+    manifest = documents.manifest(run_id)
     moved = 0
     # A recompute has read no files and has no verdict.
-    if manifest.task != "recompute":
+    if manifest is not None and manifest.task != "recompute":
         verdict = _verdict(run_id, documents)
         moved = _move_remaining(manifest, verdict, documents, landing)
         if any(file.dataset == "products" and file.status == "accepted" for file in verdict.files):

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final, Self
 
+from .upload_events import Ignored, created_files, is_s3_event
+
 # One input of each kind, for the message about an input that cannot be used.
 _EXAMPLES: Final = (
     '{"files": ["incoming/orders_1.csv"]}, {"replay_of": "RUN"}, '
     '{"recompute": {"from": "2025-03-01", "to": "2025-03-31"}} or {"rebuild": true}'
 )
+# What an input may have: what people give, and what the trigger adds.
+_FIELDS: Final = (
+    *("files", "forced", "replay_of", "recompute", "rebuild"),
+    *("orders_count", "items_count", "products_count", "run_id", "manifest", "task"),
+)
+# The console's own default input, and what Step Functions adds for an execution's parent.
+_FOREIGN_FIELDS: Final = frozenset({"Comment", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"})
 
 
 class ClaimError(RuntimeError):
@@ -21,6 +30,11 @@ class Batch:
     """These files. Below the thresholds, all other files that have landed join them."""
 
     keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What has landed: an object that was created in S3 has started the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +57,7 @@ class Rebuild:
     """Makes a new ledger of every file that was ever processed."""
 
 
-Order = Batch | Replay | Recompute | Rebuild
+Order = Batch | Landed | Replay | Recompute | Rebuild | Ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +73,33 @@ class Request:
     def parse(cls, document: Mapping[str, Any]) -> Self:
         """Raise ClaimError when the execution's input is none of the known ones."""
         given = document.get("input") or {}
-        if not isinstance(given, Mapping):
-            raise ClaimError(f"input is {given!r}: start the machine with {_EXAMPLES}")
+        order = _order(given)
         return cls(
             run_id=str(document["execution"]).rsplit(":", 1)[-1],
             started_at=datetime.fromisoformat(str(document["started_at"])).astimezone(UTC),
-            forced=given.get("forced") is True,
-            order=_order(given),
+            forced=isinstance(given, Mapping) and given.get("forced") is True,
+            order=order,
         )
 
 
-def _order(given: Mapping[str, Any]) -> Order:
-    named = [name for name in ("files", "replay_of", "recompute", "rebuild") if given.get(name)]
+def _order(given: object) -> Order:
+    if is_s3_event(given):
+        files = created_files(given)
+        return files if isinstance(files, Ignored) else Landed()
+    if not isinstance(given, Mapping):
+        raise ClaimError(f"input is {given!r}: start the machine with {_EXAMPLES}")
+    if unknown := sorted(given.keys() - {*_FIELDS} - _FOREIGN_FIELDS):
+        raise ClaimError(
+            f"the input has {', '.join(unknown)}: the fields are {', '.join(_FIELDS)}; "
+            f"start the machine with {_EXAMPLES}"
+        )
+    if given.get("forced") not in (None, True, False):
+        raise ClaimError(f"forced is {given['forced']!r}: give true or false")
+    named = [
+        name
+        for name in ("files", "replay_of", "recompute", "rebuild")
+        if given.get(name) not in (None, False, [])
+    ]
     match named:
         case []:
             return Batch()

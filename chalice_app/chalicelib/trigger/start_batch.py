@@ -25,6 +25,7 @@ from ..aws.run_lock import Lock, RunLock
 from ..runs import metrics
 from ..runs.recorder import RunRecorder
 from ..settings import Settings
+from .waiting_line import WaitingLine
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +175,7 @@ class Trigger:
 
     landing: LandingFolder
     lock: RunLock
+    line: WaitingLine
     documents: Documents
     executions: Executions
     recorder: RunRecorder
@@ -191,18 +193,21 @@ class Trigger:
     def execution_ended(self, run_id: str, status: str) -> Decision | None:
         """Release the lock of an ended run if it still has it, and check for the next batch.
 
+        A run that waits for the lock gets it before a batch does.
         After a failure the schedule starts the next attempt, so that a batch that always fails is
         not retried at once.
         """
         released = self.lock.release(run_id)
         log.info("run ended", extra={"run_id": run_id, "status": status, "released": released})
         self.recorder.record_ended_execution(run_id)
+        self.line.grant_next_turn()
         return self.check() if status == "SUCCEEDED" else None
 
     def tick(self) -> Decision:
         """Repair what lost events leave: a stale lock, a late batch, a run without its end."""
         self.lock.free_if_stale(self.clock())
         self.recorder.complete_records()
+        self.line.grant_next_turn()
         return self.check()
 
     def _decide(self, *, holder: bool) -> Decision:
@@ -235,6 +240,8 @@ class Trigger:
         return decision
 
     def _start(self, seen: Start) -> Decision:
+        if waiting := self.line.grant_next_turn():
+            return Busy(run_id=waiting)
         lock = self.lock.acquire(batch_id(seen.files), self.clock())
         if lock is None:
             return Busy(run_id="")

@@ -82,10 +82,10 @@ def test_a_run_never_releases_a_lock_that_is_another_runs(pipeline) -> None:
 
 def test_the_run_itself_gets_the_lock_that_its_trigger_took(pipeline) -> None:
     lock = lock_of(pipeline)
-    taken = lock.acquire("mine", NOON)
+    lock.acquire("mine", NOON)
     assert lock.acquire("mine", NOON) is None
-    assert lock.ensure("mine", NOON) == taken
-    assert lock.ensure("other", NOON) is None
+    assert lock.is_of("mine")
+    assert not lock.is_of("other")
 
 
 def test_a_lock_object_that_is_no_lock_is_taken_over(pipeline) -> None:

@@ -257,3 +257,87 @@ def test_a_run_whose_files_are_all_in_quarantine_leaves_nothing_to_replay(pipeli
     pipeline.die(first)
     with pytest.raises(ClaimError, match="deliver them again"):
         pipeline.begin("again", replay_of=first)
+
+
+def test_files_that_a_run_has_just_processed_are_refused_at_once_with_the_run_and_its_replay(
+    pipeline,
+) -> None:
+    names = pipeline.upload_batch()
+    first = pipeline.trigger.check().run_id
+    pipeline.begin(first)
+    pipeline.finish(first)
+    with pytest.raises(ClaimError) as failure:
+        pipeline.begin("by-hand", files=[f"incoming/{name}" for name in names])
+    message = str(failure.value)
+    assert message.startswith("incoming/order_items_0.csv and 10 more are in run ")
+    assert f"{first}, processed: " in message
+    assert f'{{"replay_of": "{first}"}} or shopkpi replay {first} --wait' in message
+    assert pipeline.lock_owner() is None
+
+
+def test_processed_files_are_refused_at_once_even_while_another_run_has_the_lock(pipeline) -> None:
+    pipeline.upload_batch()
+    first = pipeline.trigger.check().run_id
+    pipeline.begin(first)
+    pipeline.finish(first)
+    pipeline.upload_batch("next")
+    assert isinstance(pipeline.trigger.check(), Start)
+    with pytest.raises(ClaimError, match=rf"orders_0.csv is in run {first}, processed"):
+        pipeline.begin("by-hand", files=["incoming/orders_0.csv"])
+
+
+def test_a_file_that_a_run_has_rejected_is_refused_at_once_with_what_to_do(pipeline) -> None:
+    pipeline.upload_batch()
+    first = pipeline.trigger.check().run_id
+    pipeline.begin(first)
+    pipeline.write_verdict(first, orders_3="rejected")
+    pipeline.quarantine_rejected(first)
+    pipeline.finish_run(first)
+    pipeline.die(first)
+    with pytest.raises(ClaimError, match=rf"orders_3.csv is in run {first}, rejected: correct"):
+        pipeline.begin("by-hand", files=["incoming/orders_3.csv"])
+
+
+@pytest.mark.parametrize("given", [{"forced": True}, {}])
+def test_a_named_file_that_is_not_there_is_named_and_the_others_are_not_processed_without_it(
+    pipeline, given: dict
+) -> None:
+    keys = [f"incoming/{name}" for name in pipeline.upload_batch()]
+    with pytest.raises(ClaimError, match=r"incoming/orders_typo\.csv is not in incoming/: upload"):
+        pipeline.begin("by-hand", files=[*keys, "incoming/orders_typo.csv"], **given)
+    assert len(pipeline.landing.list().files) == 11
+
+
+CREATED = {
+    "source": "aws.s3",
+    "detail-type": "Object Created",
+    "detail": {"object": {"key": "incoming/orders_0.csv"}},
+}
+
+
+def test_a_run_that_an_upload_has_started_counts_the_folder_and_claims_it(pipeline) -> None:
+    pipeline.upload("orders_0.csv")
+    assert pipeline.begin("by-event", **CREATED)["met"] is False
+    pipeline.upload_batch()
+    given = pipeline.begin("by-event", **CREATED)
+    assert (given["met"], given["orders_count"], len(given["files"])) == (True, 5, 11)
+
+
+def test_of_eleven_runs_that_eleven_uploads_start_one_has_the_files_and_ten_are_ignored(
+    pipeline,
+) -> None:
+    pipeline.upload_batch()
+    answers = [pipeline.begin(f"by-event-{n}", **CREATED) for n in range(11)]
+    assert [answer.get("met", "ignored") for answer in answers] == [True, *["ignored"] * 10]
+    assert {answer["reason"] for answer in answers[1:]} == {
+        "another run has the lock; its end starts a new check"
+    }
+    pipeline.finish("by-event-0")
+    late = pipeline.begin("late", **CREATED)
+    assert pipeline.lock_owner() == "late"
+    assert pipeline.finish_run("late") == {"files_moved": 0, "released": True}
+    assert late == {
+        "run_id": "late",
+        "decision": "ignored",
+        "reason": "no file waits: an earlier run has taken them all",
+    }
