@@ -9,8 +9,13 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
 _ECS: Final = "ecs.amazonaws.com"
 _ECS_ROLE: Final = "AWSServiceRoleForECS"
+
+
+class AccountError(RuntimeError):
+    """The bucket of the templates cannot be used; the message says what to change."""
 
 
 def account_id(session: boto3.Session) -> str:
@@ -57,7 +62,10 @@ def _create_bucket(s3: "S3Client", bucket: str, account: str, region: str) -> No
         s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
     except ClientError as error:
         if error.response["Error"]["Code"] != "404":
-            raise
+            raise AccountError(
+                f"s3://{bucket}, for the templates, cannot be used ({error}): it belongs to another"
+                " account, or the deployer lacks a permission (docs/deploy.md#the-deployer)"
+            ) from error
     else:
         return
     # us-east-1 is the one region that may not be named.

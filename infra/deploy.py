@@ -305,6 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         BotoCoreError,
         ClientError,
         StackError,
+        account.AccountError,
         functions.ChaliceError,
         images.ImageError,
     ) as error:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from .rules import Rule
+from .rules import SUBJECT, Rule
 
 _DOCS: Final = "https://docs.aws.amazon.com"
 _DYNAMODB: Final = f"{_DOCS}/amazondynamodb/latest/developerguide"
@@ -118,7 +118,7 @@ def _overrides(calls: Calls) -> Iterator[str]:
 
 def _messages(calls: Calls) -> Iterator[str]:
     for call in _of(calls, "sns", "Publish"):
-        if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,99}", call.body.get("Subject", "x")):
+        if not SUBJECT.fullmatch(call.body.get("Subject", "x")):
             yield f"{call}: {call.body['Subject']!r} is no subject"
         if len(call.body["Message"].encode()) > 262_144:
             yield f"{call}: a message of more than 262,144 bytes"
@@ -278,11 +278,11 @@ RULES: Final = (
         refused=[Call(service="ecs", operation="RunTask", body={"overrides": "x" * 8_192})],
     ),
     Rule(
-        name="a message has a subject of one ASCII line and at most 262144 bytes",
+        name="a message has 262144 bytes and a subject of one line, fewer than 100 characters",
         source=f"{_DOCS}/sns/latest/api/API_Publish.html",
         findings=_messages,
         refused=[
-            Call(service="sns", operation="Publish", body={"Subject": "Große Zahl", "Message": ""})
+            Call(service="sns", operation="Publish", body={"Subject": "x" * 100, "Message": ""})
         ],
     ),
     Rule(

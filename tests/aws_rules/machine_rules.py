@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from botocore.validate import ParamValidator
 
 from infra.template import PROJECT_ROOT
 
-from .rules import Rule
+from .rules import SUBJECT, Rule
 
 Machine = dict[str, Any]
 
@@ -49,8 +48,8 @@ def _two_ways_to_place(found: Machine) -> Iterator[str]:
 def _static_subjects(found: Machine) -> Iterator[str]:
     for name, state in found["States"].items():
         subject = str(state.get("Parameters", {}).get("Subject", "x"))
-        if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{0,99}", subject):
-            yield f"{name}: {subject!r} is no subject: ASCII, one line, 1 to 100 characters"
+        if not SUBJECT.fullmatch(subject):
+            yield f"{name}: {subject!r} is no subject of one line and fewer than 100 characters"
 
 
 def _unknown_parameters(found: Machine) -> Iterator[str]:
@@ -188,7 +187,7 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="a subject is one line of at most 100 ASCII characters",
+        name="a subject is one line of fewer than 100 characters",
         source="https://docs.aws.amazon.com/sns/latest/api/API_Publish.html",
         findings=_static_subjects,
         refused=machine(A={"Parameters": {"Subject": "two\nlines"}}),

@@ -1,8 +1,9 @@
 """A rule of AWS that the embedded AWS does not apply by itself."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Subject = TypeVar("Subject")
 
@@ -43,6 +44,10 @@ class Template:
             for name, resource in self.resources.items()
             if resource["Type"] == kind
         }
+
+
+# SNS takes one line of fewer than 100 characters, none of them a control character.
+SUBJECT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,99}")
 
 
 def as_list(value: Any) -> list[Any]:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
+from infra import account, functions
 from infra import deploy as deployment
-from infra import functions
 from infra.template import PROJECT_ROOT
 from localcloud.cloud import LocalCloud
 
@@ -213,6 +215,18 @@ def test_only_a_new_stage_that_is_not_the_default_gets_a_suffix(cloud: LocalClou
         Parameters=[{"ParameterKey": "Stage", "ParameterValue": "old"}],
     )
     assert suffix("old") == ""
+
+
+def test_a_bucket_of_the_templates_that_is_somebody_elses_is_named() -> None:
+    """S3 in moto knows no other owner: the answer is AWS's own, 403."""
+    session = boto3.Session("key", "secret", region_name="eu-north-1")
+    sts, s3 = session.client("sts"), session.client("s3")
+    with Stubber(sts) as identity, Stubber(s3) as storage, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "client", {"sts": sts, "s3": s3}.get)
+        identity.add_response("get_caller_identity", {"Account": ACCOUNT})
+        storage.add_client_error("head_bucket", "403", "Forbidden", 403)
+        with pytest.raises(account.AccountError, match=f"s3://{TEMPLATES}, .* another account"):
+            account.upload_template(session, "{}")
 
 
 def test_images_are_named_by_a_commit_only_while_they_are_what_was_committed(
