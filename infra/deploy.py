@@ -172,7 +172,7 @@ def up(stage: Stage, given: Mapping[str, str], *, dry_run: bool, with_images: bo
     if dry_run:
         if plan.changes:
             stage.stack.drop(plan)
-        print("dry run: nothing has been changed")
+        print(f"dry run: {stage.stack.name} has not been changed")
         return
     # First: it takes IAM some seconds until ECS may use a new one.
     account.create_service_linked_role(stage.session.client("iam"))

@@ -82,7 +82,7 @@ def test_a_stage_goes_up_stays_the_same_and_comes_down(cloud: LocalCloud, tmp_pa
         f"image to build and push: ecommerce-validator:local as ecommerce-validator:{tag}\n"
         "image to build and push: ecommerce-transformer-spark:local as"
         f" ecommerce-transformer:{tag}\n"
-        "dry run: nothing has been changed\n"
+        f"dry run: {STACK} has not been changed\n"
     )
     assert stacks(cloud) == {}
     assert buckets(cloud) == [TEMPLATES]
