@@ -6,6 +6,7 @@
 ``failing``: ``_file``, ``_line`` (0: the file itself), ``_lines``, ``reason``, ``effect``, one
     row per failing row and reason;
 ``quarantined``: ``_file``, ``_line``, ``_lines`` of the rows that go to quarantine, once each;
+``unreadable``: ``_file``, ``_line`` of those that cannot be read, once each;
 ``rejected_files``: ``_file`` of the files that are rejected whole;
 ``pending_lines``: ``_file``, ``_line``, ``_lines`` of valid lines that wait for a parent;
 ``known_orders``, ``known_products``: the ids that earlier runs accepted;
@@ -33,6 +34,8 @@ _TABLES: Final = """
     CREATE TABLE quarantined (_file USMALLINT, _line BIGINT, _lines INTEGER);
     CREATE TABLE rejected_files (_file USMALLINT);
     CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT);
+    CREATE VIEW unreadable AS
+        SELECT DISTINCT _file, _line FROM failing WHERE effect = 'unreadable_row' AND _line > 0;
     CREATE VIEW pending_lines AS
         SELECT DISTINCT _file, _line, _lines FROM failing
         ANTI JOIN quarantined USING (_file, _line) ANTI JOIN rejected_files USING (_file)

@@ -19,9 +19,12 @@ from typing import Any, Final, Literal, get_args
 
 SUITES: Final = Path(__file__).parent / "suites"
 
-# What happens to a failing row, or to its file.
-Effect = Literal["reject_file", "quarantine_row", "hold_row", "warn", "count_once", "stop_run"]
-_CRITICAL: Final = {"reject_file", "quarantine_row", "stop_run"}
+# What happens to a failing row, or to its file. An ``unreadable_row`` goes to quarantine, too, and
+# is one of those that reject their file when they are too many (delivery/bad_row_limit.py).
+Effect = Literal[
+    "reject_file", "unreadable_row", "quarantine_row", "hold_row", "warn", "count_once", "stop_run"
+]
+_CRITICAL: Final = {"reject_file", "unreadable_row", "quarantine_row", "stop_run"}
 
 
 class SuiteError(RuntimeError):

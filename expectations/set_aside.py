@@ -1,7 +1,7 @@
 """Set aside: the failing rows of a suite decide which rows and files are not accepted.
 
 A row that breaks a rule goes to quarantine, a line without its parent is held back, and a file
-with too many bad rows is rejected. :mod:`expectations.check_tables` describes the tables.
+with too many unreadable rows is rejected. :mod:`expectations.check_tables` describes the tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +10,11 @@ import duckdb
 
 from contract.keys import DatasetName
 from contract.verdict import DataWarning, FileVerdict
+from delivery.bad_row_limit import BadRowLimit
 from delivery.reader import FileReading
 
 from .rules import Outcome, Rule, SuiteError
-from .verdict import FileFacts, decide, too_many
+from .verdict import FileFacts, decide
 
 
 def _record(connection: duckdb.DuckDBPyConnection, outcomes: Iterable[Outcome]) -> None:
@@ -32,7 +33,7 @@ def set_aside(
     dataset: DatasetName | None,
     outcomes: Iterable[Outcome],
     readings: Sequence[FileReading],
-    max_bad_row_percent: float,
+    limit: BadRowLimit,
 ) -> None:
     """Record a suite's failing rows, and set the bad rows and files of its dataset aside.
 
@@ -46,17 +47,17 @@ def set_aside(
     connection.execute(
         "INSERT INTO quarantined SELECT DISTINCT _file, _line, _lines FROM failing"
         " SEMI JOIN (FROM files WHERE dataset = ?) USING (_file)"
-        " WHERE effect = 'quarantine_row' AND _line > 0",
+        " WHERE effect IN ('quarantine_row', 'unreadable_row') AND _line > 0",
         [dataset],
     )
-    bad = _rows_by_file(connection, "quarantined")
+    unreadable = _rows_by_file(connection, "unreadable")
     rejected = [
         [reading.ordinal]
         for reading in readings
         if reading.file.dataset == dataset
         and (
             reading.status == "rejected"
-            or too_many(bad.get(reading.ordinal, 0), reading.rows, max_bad_row_percent)
+            or limit.is_exceeded(unreadable.get(reading.ordinal, 0), reading.rows)
         )
     ]
     if rejected:
@@ -79,16 +80,17 @@ def file_verdicts(
     connection: duckdb.DuckDBPyConnection,
     readings: Sequence[FileReading],
     keys: Sequence[str],
-    max_bad_row_percent: float,
+    limit: BadRowLimit,
 ) -> tuple[FileVerdict, ...]:
     """Decide about each file; ``keys`` are those under which the files were claimed."""
     bad = _rows_by_file(connection, "quarantined")
+    unreadable = _rows_by_file(connection, "unreadable")
     held = _rows_by_file(connection, "pending_lines")
     reasons: dict[int, dict[str, int]] = {}
     for ordinal, reason, count in connection.execute(
         """
         SELECT _file, reason, count(*) FROM failing
-        WHERE _line > 0 AND effect = 'quarantine_row'
+        WHERE _line > 0 AND effect IN ('quarantine_row', 'unreadable_row')
            OR effect = 'hold_row' AND (_file, _line) IN (SELECT _file, _line FROM pending_lines)
         GROUP BY ALL ORDER BY ALL
         """
@@ -100,10 +102,11 @@ def file_verdicts(
                 key=key,
                 reading=reading,
                 bad_rows=bad.get(reading.ordinal, 0),
+                unreadable_rows=unreadable.get(reading.ordinal, 0),
                 held_rows=held.get(reading.ordinal, 0),
                 reasons=reasons.get(reading.ordinal, {}),
             ),
-            max_bad_row_percent,
+            limit,
         )
         for reading, key in zip(readings, keys, strict=True)
     )

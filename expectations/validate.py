@@ -19,7 +19,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -29,6 +29,7 @@ import duckdb
 from contract.keys import RunKeys
 from contract.typed_json import DocumentError
 from contract.verdict import Verdict
+from delivery.bad_row_limit import BadRowLimit, SettingsError
 from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
 from delivery.storage import Storage, open_storage
@@ -48,10 +49,6 @@ log = logging.getLogger("expectations.validate")
 _ATTEMPTS: Final = 4
 
 
-class SettingsError(ValueError):
-    """A setting can't be used; the message names it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """``memory_limit`` is that of DuckDB; Python needs 250 MB more.
@@ -60,26 +57,20 @@ class Settings:
     to 180 MB, 10 ran out of memory, with 512 MB 1 of 3. Then the limit is doubled.
     """
 
-    max_bad_row_percent: float = 10
+    bad_rows: BadRowLimit = field(default_factory=BadRowLimit)
     memory_limit: str = "512MB"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], memory_limit: str | None) -> Self:
-        """Raise SettingsError when MAX_BAD_ROW_PERCENT or the limit can't be used."""
-        text = env.get("MAX_BAD_ROW_PERCENT", "10")
-        try:
-            percent = float(text)
-        except ValueError:
-            percent = -1
-        if not 0 <= percent <= 100:
-            raise SettingsError(f"MAX_BAD_ROW_PERCENT is '{text}': set a number from 0 to 100")
+        """Raise SettingsError when a setting or the limit can't be used."""
+        bad_rows = BadRowLimit.from_env(env)
         limit = memory_limit or env.get("VALIDATOR_MEMORY_LIMIT", "512MB")
         if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", limit):
             raise SettingsError(
                 f"the memory limit is '{limit}': set --memory-limit or VALIDATOR_MEMORY_LIMIT to a"
                 " size such as 100MB"
             )
-        return cls(max_bad_row_percent=percent, memory_limit=limit)
+        return cls(bad_rows=bad_rows, memory_limit=limit)
 
 
 def validate(
@@ -100,7 +91,6 @@ def validate(
         SuiteError: the rules could not be loaded or computed.
     """
     run_id, results = delivery.run_id, work / "results"
-    percent = settings.max_bad_row_percent
     history = data_docs.read_history(output)
     phases = Phases()
     with _database(work, settings) as connection:
@@ -112,9 +102,9 @@ def validate(
         for each in CHECKS:
             with phases.timed(f"check {each.suite}"):
                 run = check(connection, each, checks, suites=suites, run_id=run_id, now=now)
-            set_aside(connection, each.dataset, run.outcomes, readings, percent)
+            set_aside(connection, each.dataset, run.outcomes, readings, settings.bad_rows)
             runs.append(run)
-        files = file_verdicts(connection, readings, delivery.keys, percent)
+        files = file_verdicts(connection, readings, delivery.keys, settings.bad_rows)
         rules = [rule for run in runs for rule in run.rules]
         written = write_rows(connection, readings, results, RunKeys(run_id))
         verdict = compose(
@@ -160,7 +150,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Validate a delivery of orders, order items and products.",
         epilog="Exit codes: 0 with a verdict, however bad the data; 1 the run failed and wrote no"
         " verdict; 2 wrong usage or settings. Environment: MAX_BAD_ROW_PERCENT (10),"
-        " VALIDATOR_MEMORY_LIMIT, and boto3's own.",
+        " MIN_BAD_ROWS (5), VALIDATOR_MEMORY_LIMIT, and boto3's own.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", metavar="DIR", type=Path, help="a folder of CSV files")

@@ -3,36 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from contract.keys import RunKeys
 from contract.verdict import DataWarning, FileStatus, FileVerdict, Outcome, Totals, Verdict
+from delivery.bad_row_limit import TOO_MANY_BAD_ROWS, BadRowLimit
 from delivery.reader import FileReading
-
-TOO_MANY_BAD_ROWS: Final = "too_many_bad_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """What was found in one file. ``reasons`` counts its bad and held rows by reason."""
+    """What was found in one file. ``reasons`` counts its bad and held rows by reason.
+
+    ``unreadable_rows`` are a part of the ``bad_rows``.
+    """
 
     key: str
     reading: FileReading
     bad_rows: int
+    unreadable_rows: int
     held_rows: int
     reasons: Mapping[str, int]
 
 
-def too_many(bad_rows: int, rows: int, max_bad_row_percent: float) -> bool:
-    """Return whether so many rows of a file are bad that the others are not trusted either.
-
-    >>> too_many(1, 10, 10), too_many(2, 10, 10)
-    (False, True)
-    """
-    return bad_rows * 100 > rows * max_bad_row_percent
-
-
-def decide(facts: FileFacts, max_bad_row_percent: float) -> FileVerdict:
+def decide(facts: FileFacts, limit: BadRowLimit) -> FileVerdict:
     """Decide about one file."""
     reading = facts.reading
     reason, detail = reading.reason, reading.detail
@@ -42,12 +35,9 @@ def decide(facts: FileFacts, max_bad_row_percent: float) -> FileVerdict:
     if reading.status != "read":
         status = reading.status
         accepted = quarantined = held = 0
-    elif too_many(facts.bad_rows, reading.rows, max_bad_row_percent):
+    elif limit.is_exceeded(facts.unreadable_rows, reading.rows):
         status, reason = "rejected", TOO_MANY_BAD_ROWS
-        detail = (
-            f"{facts.bad_rows:,} of its {reading.rows:,} rows are bad, more than"
-            f" {max_bad_row_percent:g} %; correct it and deliver it again"
-        )
+        detail = limit.detail(facts.unreadable_rows, reading.rows)
         accepted, quarantined, held = 0, reading.rows, 0
     return FileVerdict(
         key=facts.key,

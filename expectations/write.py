@@ -122,7 +122,8 @@ def _write_quarantined(
             found = connection.cursor().execute(
                 """
                 SELECT _line, any_value(_lines), string_agg(DISTINCT reason, ';' ORDER BY reason)
-                FROM failing WHERE effect = 'quarantine_row' AND _line > 0 AND _file = ?
+                FROM failing
+                WHERE effect IN ('quarantine_row', 'unreadable_row') AND _line > 0 AND _file = ?
                 GROUP BY _line ORDER BY _line
                 """,
                 [reading.ordinal],

@@ -329,7 +329,7 @@ TOO_MANY_BAD_ROWS: Final = _rejected(
     "orders_too_many_bad_rows.csv",
     _file(ORDERS, *(row.replace("9.99", "abc") for row in _ORDERS[:10]), *_ORDERS[10:]),
     "too_many_bad_rows",
-    "10 of 40 rows are bad",
+    "10 of 40 rows cannot be read",
 )
 WHOLE_FILES: Final = (
     _rejected(

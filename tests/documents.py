@@ -35,7 +35,7 @@ def file_verdict(
         dataset=dataset_of(name) or "orders",
         status=status,
         reason="too_many_bad_rows" if rejected else None,
-        detail=f"{rows} of its {rows} rows are bad" if rejected else None,
+        detail=f"{rows} of its {rows} rows cannot be read" if rejected else None,
         rows=0 if status == "duplicate" else rows,
         accepted_rows=counts[0],
         quarantined_rows=counts[1],

@@ -110,6 +110,19 @@ def test_a_setting_that_is_no_percentage_is_wrong_usage(
     assert f"MAX_BAD_ROW_PERCENT is '{percent}': set a number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rows", ["0", "-1", "1.5", "many", ""])
+def test_a_setting_that_is_no_number_of_rows_is_wrong_usage(
+    rows: str,
+    incoming: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MIN_BAD_ROWS", rows)
+    assert run("--input", incoming, "--output", tmp_path / "out") == 2
+    assert f"MIN_BAD_ROWS is '{rows}': set a whole number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["--output", "x"], ["--input", "a", "--manifest", "b", "--output", "x"]]
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from delivery.bad_row_limit import BadRowLimit
 from samples import generate
 
 from .conftest import Outcome, Validate
@@ -108,7 +109,7 @@ def test_two_hundred_thousand_bad_rows_are_all_there(
     tmp_path: Path, validate_folder: Validate
 ) -> None:
     ledger = make(tmp_path, "--dirty-rows", "200000")
-    outcome = validate_folder(tmp_path / "incoming", max_bad_row_percent=100)
+    outcome = validate_folder(tmp_path / "incoming", bad_rows=BadRowLimit(percent=100))
     planted = Dirty(ledger, outcome).planted("quarantined")
     assert planted.total() >= 200_000
     assert Counter(outcome.quarantined()) == planted

@@ -114,6 +114,56 @@ def test_a_field_of_ten_megabytes_costs_its_row_only(
     assert others(outcome) == ALL_OTHERS
 
 
+def orders_with(faults: list[dict[str, str]]) -> str:
+    """Return a file of nine orders, the first of which differ in the given columns."""
+    rows = clean_files()[ODD][:9]
+    changes = faults + [{}] * (len(rows) - len(faults))
+    changed = [{**row, **change} for row, change in zip(rows, changes, strict=True)]
+    return "".join(f"{line}\n" for line in (HEADER, *(",".join(row.values()) for row in changed)))
+
+
+def test_one_unreadable_row_of_nine_is_set_aside_and_its_file_accepted(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    odd = orders_with([{"total_amount": "much"}])
+    outcome = validate_folder(deliver(tmp_path, odd.encode()))
+    assert outcome.quarantined() == {(ODD, 2, ("bad_total_amount",))}
+    assert (outcome.file(ODD)["status"], outcome.file(ODD)["accepted_rows"]) == ("accepted", 8)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"total_amount": "-5.00"}, "total_amount_out_of_range"),
+        ({"status": "lost"}, "unknown_status"),
+        ({"order_date": ""}, "missing_order_date"),
+    ],
+)
+def test_rows_that_break_a_rule_are_set_aside_one_by_one_however_many(
+    fault: dict[str, str], reason: str, validate_folder: Validate, tmp_path: Path
+) -> None:
+    odd = orders_with([fault] * 8)
+    outcome = validate_folder(deliver(tmp_path, odd.encode()))
+    assert outcome.quarantined() == {(ODD, line, (reason,)) for line in range(2, 10)}
+    assert (outcome.file(ODD)["status"], outcome.file(ODD)["accepted_rows"]) == ("accepted", 1)
+
+
+def test_files_of_credit_notes_keep_their_other_rows(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    """In 51 of 53 files of a real shop more than 10 % of the rows were credit notes."""
+    files = clean_files()
+    credit_notes = [name for name in files if name.startswith("order_items")]
+    for name in credit_notes:
+        for row in files[name][:7]:
+            row["quantity"] = "-1"
+    outcome = validate_folder(write_delivery(tmp_path, files))
+    assert {
+        (outcome.file(name)["status"], outcome.file(name)["accepted_rows"]) for name in credit_notes
+    } == {("accepted", ROWS - 7)}
+    assert outcome.verdict["totals"]["rejected_files"] == 0
+
+
 def test_the_command_ends_well_and_names_file_and_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

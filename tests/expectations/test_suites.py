@@ -247,7 +247,7 @@ def test_an_expectation_fails_on_the_row_that_breaks_it_and_on_no_other(
     file = faulty_run.file(name)
     warnings = [w for w in faulty_run.verdict["warnings"] if w["file"] == name]
     match rule.effect:
-        case "quarantine_row":
+        case "quarantine_row" | "unreadable_row":
             assert {row for row in faulty_run.quarantined() if row[0] == name} == line
             assert (file["quarantined_rows"], file["held_rows"]) == (1, 0)
         case "hold_row":
