@@ -66,7 +66,12 @@ STATEMENTS: Final = (
     ),
     Statement(sid="ReadLogs", actions=("logs:FilterLogEvents",), on="logs"),
     Statement(sid="StartRuns", actions=("states:StartExecution",), on="machine", writes=True),
-    Statement(sid="FreeDeadLocks", actions=("s3:DeleteObject",), on="lock", writes=True),
+    Statement(
+        sid="FreeDeadLocks",
+        actions=("s3:DeleteObject", "s3:DeleteObjectVersion"),
+        on="lock",
+        writes=True,
+    ),
     Statement(
         sid="TakeDeadLetters",
         actions=("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"),

@@ -12,6 +12,7 @@ from .client_errors import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import DeleteObjectOutputTypeDef
 
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "InvalidVersion", "404"})
 # The condition of a request does not hold. 409: it met another conditional write to the same key.
@@ -22,10 +23,14 @@ _MAX_COPY_OBJECT: Final = 5 * 1024**3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """``etag`` is with its quotes, as conditional requests take it."""
+    """``etag`` is with its quotes, as conditional requests take it.
+
+    ``version_id`` is None in a bucket without versioning.
+    """
 
     body: bytes
     etag: str
+    version_id: str | None = None
 
 
 class Bucket:
@@ -40,7 +45,9 @@ class Bucket:
             if error_code(error) in _MISSING:
                 return None
             raise
-        return StoredObject(body=found["Body"].read(), etag=found["ETag"])
+        return StoredObject(
+            body=found["Body"].read(), etag=found["ETag"], version_id=found.get("VersionId")
+        )
 
     def exists(self, key: str) -> bool:
         try:
@@ -53,11 +60,12 @@ class Bucket:
 
     def put_json(
         self, key: str, text: str, *, only_new: bool = False, if_match: str = ""
-    ) -> str | None:
-        """Write an object and return its ETag; None if its condition does not hold.
+    ) -> StoredObject | None:
+        """Write an object and return it; None if its condition does not hold.
 
         ``only_new``: the key does not exist. ``if_match``: its object has this ETag.
         """
+        body = text.encode()
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
         if if_match:
             condition = {"IfMatch": if_match}
@@ -65,7 +73,7 @@ class Bucket:
             written = self._s3.put_object(
                 Bucket=self._name,
                 Key=key,
-                Body=text.encode(),
+                Body=body,
                 ContentType="application/json",
                 **condition,
             )
@@ -74,20 +82,43 @@ class Bucket:
             if condition and error_code(error) in _REFUSED | _MISSING:
                 return None
             raise
-        return written["ETag"]
+        return StoredObject(body=body, etag=written["ETag"], version_id=written.get("VersionId"))
 
     def delete(self, key: str, *, version_id: str | None = None, if_match: str = "") -> bool:
         """Delete an object or one version of it; return False if ``if_match`` does not hold."""
+        return self._delete(key, version_id=version_id, if_match=if_match) is not None
+
+    def forget(self, key: str, *, version_id: str | None, if_match: str = "") -> bool:
+        """Delete an object with its version and its delete marker: a listing has neither.
+
+        Returns False if ``if_match`` does not hold. A process that dies in between leaves versions
+        that the bucket's lifecycle rules delete after a day.
+        """
+        deleted = self._delete(key, if_match=if_match)
+        if deleted is None:
+            return False
+        # The marker goes last: without it, the version would be the current one again.
+        for old in (version_id, deleted.get("VersionId")):
+            self.forget_version(key, old)
+        return True
+
+    def forget_version(self, key: str, version_id: str | None) -> None:
+        """Delete a version that has been replaced; None is a bucket that keeps no versions."""
+        if version_id is not None:
+            self._delete(key, version_id=version_id)
+
+    def _delete(
+        self, key: str, *, version_id: str | None = None, if_match: str = ""
+    ) -> "DeleteObjectOutputTypeDef | None":
         request: dict[str, Any] = {"VersionId": version_id} if version_id else {}
         if if_match:
             request["IfMatch"] = if_match
         try:
-            self._s3.delete_object(Bucket=self._name, Key=key, **request)
+            return self._s3.delete_object(Bucket=self._name, Key=key, **request)
         except ClientError as error:
             if if_match and error_code(error) in _REFUSED | _MISSING:
-                return False
+                return None
             raise
-        return True
 
     def copy(self, file: FileVersion, to: str) -> bool:
         """Copy exactly this version to another key; return False if it is not there."""

@@ -73,8 +73,15 @@ class Documents:
     def write(self, key: str, document: Any) -> None:
         self._bucket.put_json(key, json.dumps(document))
 
-    def delete(self, key: str) -> None:
-        self._bucket.delete(key)
+    def replace(self, key: str, document: Any) -> None:
+        """Write a small document, None to delete it, and keep no earlier version of it."""
+        earlier = self._bucket.get(key)
+        version_id = None if earlier is None else earlier.version_id
+        if document is None:
+            self._bucket.forget(key, version_id=version_id)
+        else:
+            self._bucket.put_json(key, json.dumps(document))
+            self._bucket.forget_version(key, version_id)
 
     def exists(self, key: str) -> bool:
         return self._bucket.exists(key)

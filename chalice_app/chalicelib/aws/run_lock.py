@@ -3,6 +3,9 @@
 The object names its owner, an execution. It is created with ``If-None-Match: *`` and taken over or
 deleted with ``If-Match``. So of any number of concurrent writers exactly one succeeds, and no run
 removes the lock of another.
+
+It is in the landing folder, whose versions every check lists. So each version is deleted as soon as
+it is replaced or released: 288 runs a day would leave about 52,000 in 60 days.
 """
 
 import json
@@ -12,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..settings import Settings
-from .bucket import Bucket
+from .bucket import Bucket, StoredObject
 from .executions import Executions
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class Lock:
     acquired_at: datetime
     expires_at: datetime
     etag: str
+    version_id: str | None = None
 
     def is_held(self, status: str | None, now: datetime) -> bool:
         """Return whether the lock is in force.
@@ -51,7 +55,7 @@ class RunLock:
 
     def read(self) -> Lock | None:
         found = self._bucket.get(self._settings.lock_key)
-        return None if found is None else _parse(found.body, etag=found.etag)
+        return None if found is None else _parse(found)
 
     def holder(self, now: datetime) -> Lock | None:
         """Return the lock if its owner is running or may still start, else None."""
@@ -72,7 +76,7 @@ class RunLock:
         if found.is_held(self._executions.status(found.owner), now):
             return None
         log.warning("stale lock taken over", extra={"run_id": run_id, "was": found.owner})
-        return self._write(run_id, now, if_match=found.etag)
+        return self._write(run_id, now, replaced=found)
 
     def is_of(self, run_id: str) -> bool:
         found = self.read()
@@ -84,7 +88,7 @@ class RunLock:
         This is the last step before a run is started: a starter that exceeded its grace and lost
         the lock starts nothing.
         """
-        return self._write(run_id, now, if_match=lock.etag)
+        return self._write(run_id, now, replaced=lock)
 
     def drop(self, lock: Lock) -> bool:
         """Delete this lock; return False if another run has taken it."""
@@ -106,7 +110,7 @@ class RunLock:
         log.warning("stale lock freed", extra={"run_id": found.run_id, "freed": freed})
         return freed
 
-    def _write(self, run_id: str, now: datetime, *, if_match: str = "") -> Lock | None:
+    def _write(self, run_id: str, now: datetime, *, replaced: Lock | None = None) -> Lock | None:
         owner, expires_at = self._settings.execution_arn(run_id), now + self._settings.lock_grace
         document = {
             "owner": owner,
@@ -114,32 +118,53 @@ class RunLock:
             "acquired_at": now.isoformat(),
             "expires_at": expires_at.isoformat(),
         }
-        etag = self._bucket.put_json(
-            self._settings.lock_key,
+        key = self._settings.lock_key
+        written = self._bucket.put_json(
+            key,
             json.dumps(document),
-            only_new=not if_match,
-            if_match=if_match,
+            only_new=replaced is None,
+            if_match=replaced.etag if replaced else "",
         )
-        if etag is None:
+        if written is None:
             return None
-        return Lock(owner=owner, run_id=run_id, acquired_at=now, expires_at=expires_at, etag=etag)
+        if replaced is not None:
+            self._bucket.forget_version(key, replaced.version_id)
+        return Lock(
+            owner=owner,
+            run_id=run_id,
+            acquired_at=now,
+            expires_at=expires_at,
+            etag=written.etag,
+            version_id=written.version_id,
+        )
 
     def _delete(self, lock: Lock) -> bool:
-        return self._bucket.delete(self._settings.lock_key, if_match=lock.etag)
+        key = self._settings.lock_key
+        return self._bucket.forget(key, version_id=lock.version_id, if_match=lock.etag)
 
 
-def _parse(body: bytes, *, etag: str) -> Lock:
+def _parse(stored: StoredObject) -> Lock:
     """Return the lock; a stale one without owner if the object cannot be read as a lock."""
     try:
-        document = json.loads(body)
+        document = json.loads(stored.body)
         return Lock(
             owner=str(document["owner"]),
             run_id=str(document["run_id"]),
             acquired_at=datetime.fromisoformat(document["acquired_at"]),
             expires_at=datetime.fromisoformat(document["expires_at"]),
-            etag=etag,
+            etag=stored.etag,
+            version_id=stored.version_id,
         )
     except (KeyError, TypeError, ValueError):
-        log.warning("the lock object is not readable, it counts as stale", extra={"etag": etag})
+        log.warning(
+            "the lock object is not readable, it counts as stale", extra={"etag": stored.etag}
+        )
         never = datetime.min.replace(tzinfo=UTC)
-        return Lock(owner="", run_id="", acquired_at=never, expires_at=never, etag=etag)
+        return Lock(
+            owner="",
+            run_id="",
+            acquired_at=never,
+            expires_at=never,
+            etag=stored.etag,
+            version_id=stored.version_id,
+        )

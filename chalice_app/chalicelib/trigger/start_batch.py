@@ -307,13 +307,9 @@ class Trigger:
             return None
 
     def _write_waiting(self, old: Waiting | None, new: Waiting | None) -> None:
-        key = self.settings.waiting_key
-        if new == old:
-            return
-        if new is None:
-            self.documents.delete(key)
-        else:
-            self.documents.write(key, {"since": new.since.isoformat(), "rest_of": new.rest_of})
+        if new != old:
+            document = new and {"since": new.since.isoformat(), "rest_of": new.rest_of}
+            self.documents.replace(self.settings.waiting_key, document)
 
 
 def products_accepted(documents: Documents) -> bool:

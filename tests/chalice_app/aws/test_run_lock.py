@@ -1,5 +1,6 @@
 """The lock: one holder, and free in bounded time, also after a crash."""
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,67 @@ def test_a_run_never_releases_a_lock_that_is_another_runs(pipeline) -> None:
     assert lock.release("mine") is True
     assert pipeline.lock_owner() is None
     assert lock.release("mine") is False
+
+
+def versions_of(pipeline, key: str) -> list[str]:
+    """Return the versions and delete markers that a listing of the landing folder has of a key."""
+    found = pipeline.s3.list_object_versions(Bucket=pipeline.settings.bucket, Prefix=key)
+    return [
+        item["VersionId"] for kind in ("Versions", "DeleteMarkers") for item in found.get(kind, [])
+    ]
+
+
+def test_twenty_runs_leave_no_old_version_of_the_lock(pipeline) -> None:
+    for number in range(20):
+        lock = lock_of(pipeline)
+        taken = lock.acquire(f"batch-{number}", NOON)
+        assert lock.renew(taken, f"run-{number}", NOON) is not None
+        assert len(versions_of(pipeline, pipeline.settings.lock_key)) == 1
+        assert lock.release(f"run-{number}")
+    assert versions_of(pipeline, pipeline.settings.lock_key) == []
+
+
+def test_a_lock_that_is_taken_over_or_freed_leaves_no_old_version(pipeline) -> None:
+    lock = lock_of(pipeline)
+    for number in range(20):
+        assert lock.acquire(f"died-{number}", NOON + number * GRACE) is not None
+    assert len(versions_of(pipeline, pipeline.settings.lock_key)) == 1
+    assert lock.free_if_stale(NOON + 20 * GRACE)
+    assert versions_of(pipeline, pipeline.settings.lock_key) == []
+
+
+def test_what_a_dead_function_left_below_the_lock_does_not_stop_the_next_run(pipeline) -> None:
+    """It died after the write that took the lock over, before it deleted the replaced version."""
+    lock = lock_of(pipeline)
+    first = lock.acquire("died", NOON)
+    pipeline.s3.put_object(
+        Bucket=pipeline.settings.bucket,
+        Key=pipeline.settings.lock_key,
+        Body=json.dumps(
+            {
+                "owner": pipeline.settings.execution_arn("runs"),
+                "run_id": "runs",
+                "acquired_at": NOON.isoformat(),
+                "expires_at": (NOON + GRACE).isoformat(),
+            }
+        ).encode(),
+        IfMatch=first.etag,
+    )
+    assert lock.release("runs")
+    assert lock.acquire("next", NOON + GRACE) is not None
+    assert len(versions_of(pipeline, pipeline.settings.lock_key)) == 1
+
+
+def test_the_note_of_waiting_files_leaves_no_old_version(pipeline) -> None:
+    for number in range(5):
+        pipeline.upload(f"orders_{number}.csv")
+        pipeline.trigger.check()
+        assert len(versions_of(pipeline, pipeline.settings.waiting_key)) == 1
+        pipeline.s3.delete_object(
+            Bucket=pipeline.settings.bucket, Key=f"incoming/orders_{number}.csv"
+        )
+        pipeline.trigger.check()
+        assert versions_of(pipeline, pipeline.settings.waiting_key) == []
 
 
 def test_the_run_itself_gets_the_lock_that_its_trigger_took(pipeline) -> None:
