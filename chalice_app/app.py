@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from chalice_app.chalicelib import wiring
     from chalice_app.chalicelib.api.responses import Response as ApiResponse
     from chalice_app.chalicelib.api.routes import Api
-    from chalice_app.chalicelib.settings import Settings
+    from chalice_app.chalicelib.settings import settings_or_exit
     from contract import json_log
 else:
     from chalicelib import wiring
     from chalicelib.api.responses import Response as ApiResponse
     from chalicelib.api.routes import Api
-    from chalicelib.settings import Settings
+    from chalicelib.settings import settings_or_exit
 
     from contract import json_log
 
 app = Chalice(app_name="ecommerce-kpi")
 json_log.configure(logging.getLogger("chalicelib"))
 
-SETTINGS = Settings.from_env(os.environ)
+SETTINGS = settings_or_exit(os.environ)
 
 
 class AnyEvent(BaseLambdaEvent):

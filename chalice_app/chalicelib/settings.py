@@ -1,5 +1,7 @@
 """The settings of the Lambda functions: the only reader of the environment in this package."""
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -22,15 +24,18 @@ class SettingsError(ValueError):
     """A setting is missing or cannot be used; the message names the variable."""
 
 
-def _required(env: Mapping[str, str], name: str) -> str:
-    value = env.get(name, "").strip()
-    if not value:
-        raise SettingsError(f"{name} is not set: deploy infra/ first, its outputs hold the value")
-    return value
+def _require(env: Mapping[str, str], *names: str) -> None:
+    missing = [name for name in names if not env.get(name, "").strip()]
+    if missing:
+        raise SettingsError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: after make "
+            "deploy the outputs of the stack have them, after make localcloud run: "
+            ". .localcloud/functions.environment"
+        )
 
 
 def _state_machine_arn(env: Mapping[str, str]) -> str:
-    arn = _required(env, "STEP_FUNCTION_ARN")
+    arn = env["STEP_FUNCTION_ARN"].strip()
     if ":stateMachine:" not in arn:
         raise SettingsError(
             f"STEP_FUNCTION_ARN is {arn!r}, not a state machine's ARN: "
@@ -128,6 +133,7 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Raise SettingsError for a variable that is missing or cannot be used."""
+        _require(env, "S3_BUCKET", "STEP_FUNCTION_ARN")
         given: dict[str, Any] = {}
         for setting in fields(cls):
             variable = setting.metadata.get("variable", "")
@@ -137,7 +143,7 @@ class Settings:
                 except ValueError as error:
                     raise SettingsError(f"{variable} {error}") from error
         return cls(
-            bucket=_required(env, "S3_BUCKET"), state_machine_arn=_state_machine_arn(env), **given
+            bucket=env["S3_BUCKET"].strip(), state_machine_arn=_state_machine_arn(env), **given
         )
 
     @property
@@ -157,3 +163,15 @@ class Settings:
     def execution_arn(self, run_id: str) -> str:
         """Return the ARN of the execution of that name: run ids are execution names."""
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{run_id}"
+
+
+def settings_or_exit(env: Mapping[str, str]) -> Settings:
+    """Return the settings, or end with one line: Chalice prints the traceback of an exception."""
+    try:
+        return Settings.from_env(env)
+    except SettingsError as error:
+        # chalice local imports the app in a thread of this worker, and would wait for ever.
+        if "CHALICE_WORKER" in env:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(2)
+        raise SystemExit(f"error: {error}") from error
