@@ -13,6 +13,7 @@ ENGINE ?= auto
 RUNTIME ?= processes
 SIZE ?= S
 STAGE ?= dev
+BUCKET ?= ecommerce-data
 ARCHITECTURE ?= X86_64
 WORKERS ?= 2
 
@@ -47,7 +48,7 @@ demo-fail: $(READY) ## The same with a file that has no header
 
 .PHONY: localcloud
 localcloud: $(READY) ## Keep the embedded AWS running for your own boto3 or AWS CLI
-	$(BIN)/python -m localcloud serve --engine $(ENGINE)
+	$(BIN)/python -m localcloud serve --engine $(ENGINE) --bucket $(BUCKET)
 
 .PHONY: kpis
 kpis: $(READY) ## Compute the KPIs of a folder of CSVs, without AWS

@@ -5,9 +5,11 @@ python -m localcloud serve   keep the embedded AWS running for boto3 or the AWS 
 """
 
 import argparse
+import re
 import shutil
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from contract.keys import INCOMING
@@ -17,10 +19,10 @@ from infra.stack import StackError
 from . import demo
 from .api import LocalApi
 from .child import StartError
-from .cloud import LocalCloud
+from .cloud import LocalCloud, exported
 from .containers import Containers, RuntimeMissingError
 from .ecs_processes import PROJECT_ROOT
-from .provision import CLUSTER, Stack, provision
+from .provision import BUCKET, CLUSTER, Stack, provision
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,21 +64,27 @@ def _serve(options: argparse.Namespace, containers: Containers | None) -> int:
                 home, time_scale=options.time_scale, port=options.port, containers=containers
             )
         )
-        stack = provision(demo.plan(options.engine, options.time_scale), cloud)
+        plan = replace(demo.plan(options.engine, options.time_scale), bucket=options.bucket)
+        stack = provision(plan, cloud)
+        environment = {**stack.environment, **cloud.environment}
         api = running.enter_context(
             LocalApi.start(
                 home / "chalice_app",
-                environment={**stack.environment, **cloud.environment},
+                environment=environment,
                 log_file=home / "api.log",
                 port=options.api_port,
             )
         )
-        _print_instructions(cloud, stack, api, running.enter_context(cloud.announced()))
+        functions = running.enter_context(exported(home / "functions.environment", environment))
+        announced = running.enter_context(cloud.announced())
+        _print_instructions(cloud, stack, api, announced, functions)
         cloud.wait()
     return 0
 
 
-def _print_instructions(cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path) -> None:
+def _print_instructions(
+    cloud: LocalCloud, stack: Stack, api: LocalApi, environment: Path, functions: Path
+) -> None:
     for name, value in cloud.environment.items():
         print(f"export {name}={value}")
     print(
@@ -87,13 +95,24 @@ aws stepfunctions list-executions --state-machine-arn {stack.state_machine_arn}
 aws dynamodb scan --table-name OrderKPIs
 aws ecs list-tasks --cluster {CLUSTER}
 aws sqs receive-message --queue-url {stack.messages_url}
+aws lambda invoke --function-name CheckFileThreshold --payload '{{}}' \\
+  --cli-binary-format raw-in-base64-out /dev/stdout
 
 # In any shell: shopkpi status --local
+# Chalice: . {functions} && cd chalice_app && chalice local --port 8001
 # The REST API: curl '{api.url}/kpis/daily?from=2025-03-01&to=2025-03-31'
 # Logs: aws logs tail /aws/lambda/ecommerce-kpi-dev-CheckFileThreshold, or {cloud.home}/server.log
 # and api.log. Ctrl-C stops it.""",
         flush=True,
     )
+
+
+def _bucket(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no bucket name: give 3 to 63 lower-case letters, digits, dots and hyphens"
+        )
+    return name
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--fail", action="store_true", help="add an orders file without its header")
     serve = commands.add_parser("serve", parents=[shared], help="keep the embedded AWS running")
     serve.add_argument("--port", type=int, default=4566)
+    serve.add_argument(
+        "--bucket",
+        type=_bucket,
+        default=BUCKET,
+        help=f"name of the bucket (default: {BUCKET})",
+    )
     serve.add_argument(
         "--api-port", type=int, default=8000, help="for the REST API (default: 8000)"
     )

@@ -2,7 +2,7 @@
 
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,21 +81,23 @@ class LocalCloud(ServerContext):
     @contextmanager
     def announced(self) -> Iterator[Path]:
         """Keep the file ``home``/environment during the context: for ``source`` and ``--local``."""
-        path = self.home / "environment"
-        path.write_text(
-            "".join(
-                f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()
-            ),
-            encoding="utf-8",
-        )
-        try:
+        with exported(self.home / "environment", self.environment) as path:
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def wait(self) -> None:
         """Return when the server has ended."""
         self._server.wait()
+
+
+@contextmanager
+def exported(path: Path, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Keep a file for ``source`` with the variables of ``environment`` during the context."""
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    path.write_text("".join(lines), encoding="utf-8")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class _Session(boto3.Session):

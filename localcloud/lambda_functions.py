@@ -23,7 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
-from moto.awslambda.models import LambdaFunction
+from moto.awslambda.exceptions import UnknownFunctionException
+from moto.awslambda.models import LambdaBackend, LambdaFunction
+
+from infra import chalice_record
+from infra.deploy import DEFAULT_STAGE
 
 from . import access, environments, iam_requests, log_groups
 
@@ -77,6 +81,25 @@ def install(home: Path) -> None:
 
     environments.install()
     LambdaFunction.invoke = invoke  # type: ignore[method-assign]
+    _find_plain_names()
+
+
+def _find_plain_names() -> None:
+    """Find a function of the default stage by its name in chalice_app/, which AWS does not do."""
+    get_function = LambdaBackend.get_function
+
+    def get_by_any_name(
+        self: LambdaBackend, function_name_or_arn: str, qualifier: str | None = None
+    ) -> LambdaFunction:
+        try:
+            return get_function(self, function_name_or_arn, qualifier)
+        except UnknownFunctionException:
+            deployed = chalice_record.function_name(DEFAULT_STAGE, function_name_or_arn)
+            if deployed not in {function.function_name for function in self.list_functions()}:
+                raise
+            return get_function(self, deployed, qualifier)
+
+    LambdaBackend.get_function = get_by_any_name  # type: ignore[method-assign]
 
 
 def enqueue(function: LambdaFunction, event: Any, home: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 STAGE: Final = DEFAULT_STAGE
+BUCKET: Final = "ecommerce-data"
 CLUSTER: Final = "ecommerce-data-pipeline-cluster"
 # The fields of DescribeTaskDefinition that RegisterTaskDefinition accepts.
 _REGISTERED: Final = (
@@ -48,7 +49,7 @@ class Plan:
     """
 
     stage: str = STAGE
-    bucket: str = "ecommerce-data"
+    bucket: str = BUCKET
     parameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     task_environment: Mapping[str, str] = field(default_factory=dict)
