@@ -17,6 +17,11 @@ _FILE_NAMES: Final[tuple[tuple[re.Pattern[str], DatasetName], ...]] = (
 )
 
 
+# A key in S3 has at most 1,024 bytes. The longest one that a run makes of a file's name is
+# quarantine/RUN/files/processed/RUN/NAME.reason.json, and a run's id has up to 80 characters.
+MAX_NAME_BYTES: Final = 800
+
+
 def dataset_of(key: str) -> DatasetName | None:
     """Return the dataset that a file's name belongs to, or None for any other file.
 
@@ -54,6 +59,11 @@ DATA_DOCS_INDEX: Final = f"{DATA_DOCS}index.html"
 DATA_DOCS_RUNS: Final = f"{DATA_DOCS}history/latest.json"
 DASHBOARD_PAGE: Final = f"{DASHBOARD}index.html"
 DASHBOARD_KPIS: Final = f"{DASHBOARD}kpis.json.gz"
+
+
+def is_recognised(name: str) -> bool:
+    """Return whether a run may claim a file: ``name`` is its path in the landing folder."""
+    return dataset_of(name) is not None and len(name.encode()) <= MAX_NAME_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class Storage(Protocol):
             FileNotFoundError: a file is missing.
         """
 
+    def key_of_delivered(self, folder: str, name: str, number: int) -> str:
+        """Return the key in ``folder/`` of a file that a shop has named; numbers are unique."""
+
     def uri(self, key: str) -> str:
         """Return the path or s3:// address of a key."""
 
@@ -74,6 +77,10 @@ class Folder:
         if missing := next((path for path in found if not path.exists()), None):
             raise FileNotFoundError(missing)
         return found
+
+    def key_of_delivered(self, folder: str, name: str, number: int) -> str:  # noqa: ARG002
+        # A shop's name may be too long for a disk, or lead out of the folder.
+        return f"{folder}{number}.csv"
 
     def uri(self, key: str) -> str:
         return str(self._root / key)
@@ -119,6 +126,9 @@ class Bucket:
                     raise FileNotFoundError(self.uri(key)) from error
                 raise
         return target
+
+    def key_of_delivered(self, folder: str, name: str, number: int) -> str:  # noqa: ARG002
+        return f"{folder}{name}"
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"

@@ -1,6 +1,6 @@
 """Report: the rejected files with their reasons, the quality history, and Data Docs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from contract import typed_json
 from contract.keys import RunKeys
 from contract.verdict import Verdict
 from delivery.reader import FileReading
+from delivery.storage import Storage
 
 from . import data_docs, quality_history
 
@@ -22,22 +23,28 @@ def report(
     verdict: Verdict,
     *,
     runs: Sequence["SuiteRun"],
-    readings: Sequence[FileReading],
     history: data_docs.History,
     folder: Path,
 ) -> None:
     """Write to ``folder`` what explains the verdict; ``history`` lists the earlier runs."""
-    _write_rejected_files(verdict, readings, folder)
     quality_history.write(connection, verdict, runs, folder)
     data_docs.write_site(folder, verdict=verdict, runs=runs, history=history)
 
 
-def _write_rejected_files(verdict: Verdict, readings: Sequence[FileReading], folder: Path) -> None:
-    keys = RunKeys(verdict.run_id)
-    for reading, file in zip(readings, verdict.files, strict=True):
+def rejected_files(
+    verdict: Verdict, readings: Sequence[FileReading], output: Storage, folder: Path
+) -> Iterator[tuple[Path, str]]:
+    """Yield each rejected file with its key in ``output``, and a document with the reason.
+
+    The documents are written to ``folder``. Their local names are numbers, because a name in S3
+    may be too long for a disk, or lead out of a folder.
+    """
+    folder.mkdir()
+    quarantine = RunKeys(verdict.run_id).quarantined_file("")
+    for number, (reading, file) in enumerate(zip(readings, verdict.files, strict=True), start=1):
         if file.status == "rejected":
-            target = folder / keys.quarantined_file(file.name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(reading.file.path.resolve())
-            reason = target.with_name(f"{target.name}.reason.json")
+            key = output.key_of_delivered(quarantine, file.name, number)
+            reason = folder / f"{number}.json"
             reason.write_text(typed_json.to_json(file), encoding="utf-8")
+            yield reading.file.path, key
+            yield reason, f"{key}.reason.json"

@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +34,9 @@ from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
 from delivery.storage import Storage, open_storage
 
-from . import check_tables, data_docs, summary
+from . import check_tables, data_docs, report, summary
 from .check import CHECKS, check
 from .read import THREADS, Delivery, fetch_known, read
-from .report import report
 from .rules import SUITES, SuiteError
 from .set_aside import file_verdicts, set_aside, warnings
 from .verdict import compose
@@ -116,9 +115,10 @@ def validate(
             held=written.held,
             quarantined_rows=written.quarantined,
         )
-        report(connection, verdict, runs=runs, readings=readings, history=history, folder=results)
+        report.report(connection, verdict, runs=runs, history=history, folder=results)
     with phases.timed("write"):
-        _store(verdict, results, output)
+        rejected = report.rejected_files(verdict, readings, output, work / "rejected")
+        _store(verdict, results, rejected, output)
     return verdict
 
 
@@ -133,9 +133,13 @@ def _database(work: Path, settings: Settings) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _store(verdict: Verdict, results: Path, output: Storage) -> None:
-    files = [path for path in sorted(results.rglob("*")) if path.is_file()]
-    output.put_all([(path, path.relative_to(results).as_posix()) for path in files])
+def _store(
+    verdict: Verdict, results: Path, rejected: Iterable[tuple[Path, str]], output: Storage
+) -> None:
+    """Store the results, whose paths are their keys, the rejected files, and then the verdict."""
+    paths = [path for path in sorted(results.rglob("*")) if path.is_file()]
+    files = [*((path, path.relative_to(results).as_posix()) for path in paths), *rejected]
+    output.put_all(files)
     log.info(
         "wrote %(written)d files to %(place)s", {"written": len(files), "place": output.uri("")}
     )

@@ -15,6 +15,8 @@ from .screen import Screen, table
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
+# The end of the name of a document that says why a file was rejected.
+_REASON = ".reason.json"
 # The raw text of a row may have 10,000 characters; the screen shows the first 60.
 _SHOWN_RAW = 60
 
@@ -45,9 +47,13 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One object in the quarantine folder, and the file that it is copied to."""
+    """One object in the quarantine folder, and the file that it is copied to.
+
+    ``name`` is that of a shop's file, or of the run's own.
+    """
 
     key: str
+    name: str
     size: int
     to: Path
 
@@ -104,8 +110,11 @@ def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
 def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]:
     """Return the objects in the run's quarantine folder, and their targets in ``folder``/RUN.
 
+    A shop's file gets a number as its local name, and so does the document with its reason: a name
+    in S3 may be too long for a disk, or lead out of the folder.
+
     Raises:
-        UsageError: the target is not empty, or a file's name leads out of it.
+        UsageError: the target is not empty.
         NotFoundError: the run quarantined nothing.
     """
     target = folder / run_id
@@ -115,26 +124,30 @@ def downloads(pipeline: "Pipeline", run_id: str, folder: Path) -> list[Download]
         raise UsageError(f"--download {folder}: {target} is not empty; name another folder")
     from contract.keys import RunKeys
 
-    prefix = RunKeys(run_id).quarantine
+    keys = RunKeys(run_id)
+    prefix = keys.quarantine
     pages = (
         pipeline.client("s3")
         .get_paginator("list_objects_v2")
         .paginate(Bucket=pipeline.settings.bucket, Prefix=prefix)
     )
-    found = [
-        Download(key=item["Key"], size=item["Size"], to=target / item["Key"].removeprefix(prefix))
-        for page in pages
-        for item in page.get("Contents", [])
-    ]
-    if not found:
+    sizes = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+    if not sizes:
         raise NotFoundError(f"{run_id} has nothing in quarantine")
-    root = target.resolve()
-    for item in found:
-        # Shops choose the names of files: one may contain ../
-        if not item.to.resolve().is_relative_to(root):
-            raise UsageError(
-                f"{item.key}: its name leads out of {folder}; download it with the AWS CLI"
-            )
+    files = keys.quarantined_file("")
+    numbers: dict[str, int] = {}
+    found = []
+    for key in sorted(sizes):
+        name = key.removeprefix(prefix)
+        to = target / name
+        if key.startswith(files):
+            name = key.removeprefix(files)
+            file = name.removesuffix(_REASON)
+            number = numbers.setdefault(file, len(numbers) + 1)
+            to = target / "files" / f"{number}{'.csv' if file == name else _REASON}"
+        elif key not in {f"{keys.quarantined_rows}{suffix}" for suffix in (".csv", ".parquet")}:
+            continue
+        found.append(Download(key=key, name=name, size=sizes[key], to=to))
     return found
 
 
@@ -190,7 +203,15 @@ def render(found: Quarantine) -> list[Any]:
 def render_downloads(items: list[Download], *, dry_run: bool) -> list[Any]:
     verb = "would download" if dry_run else "downloaded"
     size = sum(item.size for item in items)
-    return [f"{verb} {len(items)} files, {size:,} bytes:", *(f"  {item.to}" for item in items)]
+    return [
+        f"{verb} {len(items)} files, {size:,} bytes:",
+        *(f"  {item.to}: {_printable(item.name)}" for item in items),
+    ]
+
+
+def _printable(name: str) -> str:
+    """Return a name on one line, without what a terminal would act on."""
+    return name if name.isprintable() else repr(name)
 
 
 def _beginning(raw: str) -> str:

@@ -261,9 +261,11 @@ def test_an_expectation_fails_on_the_row_that_breaks_it_and_on_no_other(
             assert (file["quarantined_rows"], file["held_rows"]) == (0, 1)
         case "reject_file":
             assert (file["status"], file["reason"]) == ("rejected", reason)
-            copy = faulty_run.root / f"quarantine/run/files/{name}"
+            number = faulty_run.verdict["files"].index(file) + 1
+            copy = faulty_run.root / f"quarantine/run/files/{number}.csv"
             assert copy.is_file()
-            assert json.loads(copy.with_name(f"{name}.reason.json").read_text())["reason"] == reason
+            explained = json.loads(copy.with_name(f"{number}.csv.reason.json").read_text())
+            assert (explained["name"], explained["reason"]) == (name, reason)
         case "count_once":
             assert (file["status"], file["reason"]) == ("duplicate", reason)
         case "warn":

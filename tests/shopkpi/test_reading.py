@@ -85,17 +85,18 @@ def test_quarantine_has_the_bad_row_and_the_bad_file_with_their_reasons(
     assert "o0,p1,-3,10.00" in screen
 
 
-def test_quarantine_is_downloaded_as_it_is_in_the_bucket(
+def test_quarantine_is_downloaded_to_files_with_numbers_as_names(
     shop: Shop, local: Type, tmp_path: Path
 ) -> None:
     planned = local(f"quarantine {shop.run} --download {tmp_path}/bad --dry-run")
     assert planned.out.startswith("would download 4 files")
+    assert "files/1.csv: orders_without_header.csv" in planned.out
     assert not (tmp_path / "bad").exists()
     assert local(f"quarantine {shop.run} --download {tmp_path}/bad").code == 0
     folder = tmp_path / "bad" / shop.run
-    assert (folder / "files/orders_without_header.csv").read_text() == (
-        "o9,u1,2025-03-01,20.00,delivered\n"
-    )
+    assert (folder / "files/1.csv").read_text() == "o9,u1,2025-03-01,20.00,delivered\n"
+    explained = json.loads((folder / "files/1.reason.json").read_text())
+    assert explained["name"] == "orders_without_header.csv"
     with (folder / "rows.csv").open(newline="") as file:
         assert [row["raw"] for row in csv.DictReader(file)] == ["o0,p1,-3,10.00"]
     again = local(f"quarantine {shop.run} --download {tmp_path}/bad")

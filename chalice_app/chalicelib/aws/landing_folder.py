@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
-from contract.keys import dataset_of
+from contract.keys import is_recognised
 from contract.manifest import FileVersion
 
 from ..settings import Settings
@@ -55,7 +55,8 @@ class LandingFolder:
         for version in self._bucket.versions(self.prefix):
             if not version["IsLatest"]:
                 continue
-            if version["Key"] not in own and dataset_of(version["Key"]):
+            name = version["Key"].removeprefix(self.prefix)
+            if version["Key"] not in own and is_recognised(name):
                 files.append(_file_version(version, self._settings.prefix))
             elif not version["Key"].endswith("/"):
                 others.append(version["Key"])

@@ -214,7 +214,7 @@ class Trigger:
         listing = self.landing.list()
         if listing.unrecognised:
             log.warning(
-                "files with unknown names are in the landing folder",
+                "files with unknown names, or names that are too long, are in the landing folder",
                 extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
             )
         now = self.clock()

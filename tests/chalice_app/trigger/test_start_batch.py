@@ -11,7 +11,7 @@ import pytest
 
 from chalice_app.chalicelib.trigger.finish_run import AllFilesRejected, VerdictError
 from chalice_app.chalicelib.trigger.start_batch import Busy, Start, Wait
-from contract.keys import RunKeys
+from contract.keys import MAX_NAME_BYTES, RunKeys
 
 
 def test_eleven_files_become_one_run_with_a_manifest_and_the_lock(pipeline) -> None:
@@ -240,3 +240,26 @@ def test_lost_repeated_and_reordered_events_leave_every_file_in_exactly_one_run(
     assert len(claimed) == 26
     assert set(claimed.values()) == {1}
     assert pipeline.stored("incoming/") == []
+
+
+def test_a_name_whose_key_in_quarantine_would_be_too_long_is_not_claimed(pipeline_with) -> None:
+    pipeline = pipeline_with(min_order_files=0, min_item_files=0, min_product_files=0)
+    longest = f"orders_{'x' * (MAX_NAME_BYTES - 11)}.csv"
+    too_long = f"orders_{'ü' * (MAX_NAME_BYTES // 2)}.csv"
+    pipeline.upload(longest, too_long)
+    listing = pipeline.landing.list()
+    assert [file.name for file in listing.files] == [longest]
+    assert listing.unrecognised == (f"incoming/{too_long}",)
+    run_id = pipeline.trigger.check().run_id
+    pipeline.begin(run_id)
+    pipeline.write_verdict(run_id, **{longest.removesuffix(".csv"): "rejected"})
+    with pytest.raises(AllFilesRejected):
+        pipeline.quarantine_rejected(run_id)
+    keys = RunKeys(run_id)
+    assert pipeline.stored("quarantine/") == [keys.quarantined_file(longest)]
+
+
+def test_the_longest_key_of_a_name_fits_into_s3() -> None:
+    run_id = "r" * 80
+    read_again = RunKeys(run_id).processed("n" * MAX_NAME_BYTES)
+    assert len(f"{RunKeys(run_id).quarantined_file(read_again)}.reason.json") <= 1024
