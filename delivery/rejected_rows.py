@@ -9,6 +9,8 @@ from typing import Final
 
 import duckdb
 
+from contract import spreadsheet
+
 from .datasets import DATASETS
 from .landed_files import LandedFile
 from .reader import FileReading
@@ -52,13 +54,14 @@ def count(rows: Iterable[RejectedRow]) -> Counter[str]:
 
 
 def write(rows: Iterable[RejectedRow], path: Path) -> None:
-    """Write a CSV of COLUMNS; several reasons of one row are joined by a semicolon."""
+    """Write a CSV of COLUMNS for a spreadsheet; a semicolon joins several reasons of one row."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
             line = "" if row.line is None else row.line
-            writer.writerow([row.file, line, ";".join(row.reasons), row.raw])
+            cells = [row.file, line, ";".join(row.reasons), row.raw]
+            writer.writerow(spreadsheet.row_as_text(cells))
 
 
 def raw_text(file: LandedFile, rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, str]]:

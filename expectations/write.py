@@ -8,6 +8,7 @@ from typing import Final
 
 import duckdb
 
+from contract import spreadsheet
 from contract.keys import DatasetName, RunKeys
 from delivery.datasets import DATASETS
 from delivery.reader import FileReading
@@ -111,13 +112,20 @@ def _write_quarantined(
 
     Columns: dataset, file, line, reasons (all of them; joined with ``;`` in the CSV, a list in
     Parquet) and raw, the text as delivered (cut after 10,000 characters). By file and line.
+    The CSV is for a spreadsheet: a text that it would take for a formula begins with an apostrophe.
     """
     sheet, table = target.with_suffix(".csv"), target.with_suffix(".parquet")
+    exact = target.with_suffix(".exact")
     target.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with sheet.open("w", encoding="utf-8", newline="") as sink:
-        rows = csv.writer(sink, lineterminator="\n")
+    with (
+        sheet.open("w", encoding="utf-8", newline="") as sheet_sink,
+        exact.open("w", encoding="utf-8", newline="") as exact_sink,
+    ):
+        rows = csv.writer(sheet_sink, lineterminator="\n")
+        exact_rows = csv.writer(exact_sink, lineterminator="\n", quoting=csv.QUOTE_ALL)
         rows.writerow(_CSV_COLUMNS)
+        exact_rows.writerow(_CSV_COLUMNS)
         for reading in readings:
             found = connection.cursor().execute(
                 """
@@ -131,17 +139,18 @@ def _write_quarantined(
             while batch := found.fetchmany(_ROWS_PER_PASS):
                 reasons = {line: names for line, _, names in batch}
                 for line, raw in raw_text(reading.file, ((line, n) for line, n, _ in batch)):
-                    rows.writerow(
-                        [reading.file.dataset, reading.file.name, line, reasons[line], _cut(raw)]
-                    )
+                    row = [reading.file.dataset, reading.file.name, line, reasons[line], _cut(raw)]
+                    rows.writerow(spreadsheet.row_as_text(row))
+                    exact_rows.writerow(row)
                     count += 1
     if not count:
         sheet.unlink()
+        exact.unlink()
         return 0
     connection.execute(
         f"""
         COPY (SELECT dataset, file, line, string_split(reasons, ';') AS reasons, raw
-              FROM read_csv('{_quoted(sheet)}', header=true, auto_detect=false, delim=',',
+              FROM read_csv('{_quoted(exact)}', header=true, auto_detect=false, delim=',',
                             quote='"', escape='"', new_line='\\n', allow_quoted_nulls=false,
                             max_line_size=1000000,
                             columns={{'dataset': 'VARCHAR', 'file': 'VARCHAR', 'line': 'BIGINT',
@@ -149,6 +158,7 @@ def _write_quarantined(
         TO '{_quoted(table)}' (FORMAT parquet, COMPRESSION zstd)
         """  # noqa: S608  # paths of our own, quoted
     )
+    exact.unlink()
     return count
 
 

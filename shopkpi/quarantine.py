@@ -98,11 +98,14 @@ def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
     """Yield the quarantined rows while they are downloaded: there may be millions."""
     import codecs
 
+    from contract.spreadsheet import as_delivered
+
     if key is None:
         return
     body = pipeline.client("s3").get_object(Bucket=pipeline.settings.bucket, Key=key)["Body"]
     lines = codecs.getreader("utf-8")(body)
-    for row in csv.DictReader(lines):
+    for cells in csv.DictReader(lines):
+        row = {name: as_delivered(cell) for name, cell in cells.items()}
         yield {**row, "line": int(row["line"]), "reasons": row["reasons"].split(";")}
     body.close()
 

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from contract import spreadsheet
 from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, KpiTable, readable
 from delivery import rejected_rows
 from delivery.reader import FileReading
@@ -25,12 +26,15 @@ MAX_ROWS_SHOWN: Final = 40
 
 
 def write(table: pa.Table, stem: Path) -> None:
-    """Write ``stem.csv`` and ``stem.jsonl``; decimals as exact text, dates as 2025-03-01."""
+    """Write ``stem.csv`` and ``stem.jsonl``; decimals as exact text, dates as 2025-03-01.
+
+    In the CSV, a text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
     with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, table.column_names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(spreadsheet.record_as_text, rows))
     with stem.with_suffix(".jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

@@ -1,5 +1,6 @@
 """One odd file among eleven: it is judged alone, and the other ten are not touched."""
 
+import csv
 import io
 import zipfile
 from pathlib import Path
@@ -253,3 +254,23 @@ def test_an_order_that_comes_again_in_another_file_is_no_error(
     outcome = validate_folder(write_delivery(tmp_path, files))
     assert outcome.verdict["outcome"] == "accepted"
     assert outcome.verdict["warnings"] == []
+
+
+FORMULA = '=HYPERLINK("http://evil","x")\t'
+
+
+def test_a_formula_in_a_quarantined_row_is_text_in_the_csv_and_exact_in_parquet(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    rows = orders_with([]).splitlines(keepends=True)
+    rows[3] = f"{FORMULA}\n"
+    outcome = validate_folder(deliver(tmp_path, "".join(rows).encode()))
+    [(exact,)] = outcome.query("SELECT raw FROM '{root}/quarantine/{run}/rows.parquet'")
+    assert exact == FORMULA
+    with (outcome.root / "quarantine/run/rows.csv").open(newline="") as sheet:
+        [row] = csv.DictReader(sheet)
+    assert (row["line"], row["raw"]) == ("4", f"'{FORMULA}")
+    assert {path.name for path in (outcome.root / "quarantine/run").iterdir()} == {
+        "rows.csv",
+        "rows.parquet",
+    }

@@ -5,11 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from samples.generate import main as generate
+from spark_jobs import report
 from spark_jobs.engine import jvm
 from tests.conftest import IN_CI, ROOT, write_delivery
 
@@ -217,3 +220,13 @@ def test_a_dirty_delivery_leaves_out_exactly_what_its_ledger_says_is_unreadable(
 
 
 READERS_OWN = {"wrong_field_count", "malformed_quoting", "invalid_encoding", "row_too_long"}
+
+
+def test_a_category_that_looks_like_a_formula_is_text_in_csv_and_exact_in_json(
+    tmp_path: Path,
+) -> None:
+    table = pa.table({"category": ["=1+1", "Books"], "net_revenue": [Decimal("-5.00"), None]})
+    report.write(table, tmp_path / "kpis")
+    assert (tmp_path / "kpis.csv").read_text() == ("category,net_revenue\n'=1+1,-5.00\nBooks,\n")
+    first = (tmp_path / "kpis.jsonl").read_text().splitlines()[0]
+    assert json.loads(first) == {"category": "=1+1", "net_revenue": "-5.00"}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from contract import spreadsheet
+
 from .problems import MEDIA_TYPE, NOT_ACCEPTABLE, Problem
 
 JSON: Final = "application/json"
@@ -98,11 +100,11 @@ def rendered(media_type: MediaType, document: Any, table: Callable[[], Table] | 
 
 
 def _to_csv(table: Table) -> str:
-    """RFC 4180: a header, CRLF, quotes where they are needed."""
+    """RFC 4180: a header, CRLF, quotes where they are needed; no text is a formula."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, table.columns, extrasaction="ignore", restval="")
     writer.writeheader()
-    writer.writerows(table.rows)
+    writer.writerows(map(spreadsheet.record_as_text, table.rows))
     return text.getvalue()
 
 

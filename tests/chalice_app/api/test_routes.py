@@ -16,6 +16,7 @@ import pytest
 
 from chalice_app.chalicelib.api.routes import replay_id
 from chalice_app.chalicelib.aws.run_table import RunTable
+from contract.spreadsheet import as_text
 from localcloud.api import LocalApi
 from localcloud.cloud import LocalCloud
 from localcloud.provision import create_kpi_tables
@@ -26,7 +27,7 @@ FIRST = date(2025, 1, 1)
 DAYS = 120
 # Closed on Sundays: these dates have no orders.
 OPEN = [day for n in range(DAYS) if (day := FIRST + timedelta(days=n)).weekday() != 6]
-ODD_NAMES = ["50% off", "A+B", "Home & Garden", "Käse", "Toys/Games", "what?#1"]
+ODD_NAMES = ["=1+1", "50% off", "A+B", "Home & Garden", "Käse", "Toys/Games", "what?#1"]
 # More digits than a binary float has.
 LARGEST = Decimal("12345678901234567890123456.78")
 STAMP = {"run_id": "run-1", "ledger_version": 7, "computed_at": "2025-05-01T06:00:00+00:00"}
@@ -238,7 +239,7 @@ def test_pages_of_daily_kpis_are_the_whole_period_and_none_of_them_is_empty(
 def test_categories_of_a_period_come_with_their_dates_and_addresses(shop) -> None:
     document = shop.ask("/kpis/categories?from=2025-01-01&to=2025-01-04").json()
     assert [item["category"] for item in document["items"]] == sorted(["Books", *ODD_NAMES])
-    assert document["items"][1] == {
+    assert document["items"][2] == {
         "category": "A+B",
         "days": 2,
         "first_date": "2025-01-01",
@@ -251,7 +252,9 @@ def test_categories_of_a_period_come_with_their_dates_and_addresses(shop) -> Non
     paged = [item for page in pages for item in page.json()["items"]]
     assert (len(pages), paged) == (3, document["items"])
     rows = shop.ask("/kpis/categories?to=2025-01-04", Accept="text/csv").rows()
-    assert [row["category"] for row in rows] == sorted(["Books", *ODD_NAMES])
+    assert [row["category"] for row in rows] == [
+        as_text(name) for name in sorted(["Books", *ODD_NAMES])
+    ]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -264,7 +267,7 @@ def test_a_category_is_found_under_its_encoded_name(shop, name: str) -> None:
     ]
     assert items[0]["daily_revenue"] == "10.10"
     assert items[0]["avg_return_rate"] == "0.00"
-    assert shop.ask(path, Accept="text/csv").rows()[1]["category"] == name
+    assert shop.ask(path, Accept="text/csv").rows()[1]["category"] == as_text(name)
 
 
 def test_pages_of_a_category_are_the_whole_period(shop) -> None:
