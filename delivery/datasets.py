@@ -1,7 +1,7 @@
 """The three datasets: their columns and types, and the reasons for unreadable values.
 
 The reasons here are the reader's: the value cannot be read. Rules about values that can be read
-(ranges, vocabulary, references) are the suites in ``expectations/suites``.
+(ranges, vocabulary, references) are the suites in :mod:`delivery.rules`.
 """
 
 from dataclasses import dataclass

@@ -5,47 +5,59 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import duckdb
 
 from contract import spreadsheet
 
-from .datasets import DATASETS
+from .bad_row_limit import TOO_MANY_BAD_ROWS, BadRowLimit
 from .landed_files import LandedFile
 from .reader import FileReading
+from .set_aside import rows_by_file
 
-COLUMNS: Final = ("file", "line", "reasons", "raw")
+COLUMNS: Final = ("file", "line", "reasons", "raw", "outcome")
+Outcome = Literal["file_rejected", "file_skipped", "quarantined", "held"]
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row of a file, or the whole file: then ``line`` is None and ``raw`` explains the reason."""
+    """A row of a file, or the whole file: then ``line`` is None and ``raw`` explains the reason.
+
+    A row that is ``held`` counts once its order or product is delivered, too.
+    """
 
     file: str
     line: int | None
     reasons: tuple[str, ...]
     raw: str
+    outcome: Outcome
 
 
 def find(
-    connection: duckdb.DuckDBPyConnection, readings: Sequence[FileReading]
+    connection: duckdb.DuckDBPyConnection, readings: Sequence[FileReading], limit: BadRowLimit
 ) -> Iterator[RejectedRow]:
     """Yield whole files first, then rows by file and line, each row once with all its reasons.
 
-    Takes the connection after :func:`delivery.reader.read` and
-    :func:`delivery.identity.resolve`.
+    Takes the connection after :func:`delivery.apply_rules.apply_rules`.
     """
+    unreadable = rows_by_file(connection, "unreadable")
     for reading in readings:
-        if reading.reason is not None:
-            yield RejectedRow(reading.file.name, None, (reading.reason,), reading.detail or "")
-    rows: dict[int, dict[int, tuple[int, list[str]]]] = defaultdict(dict)
-    for file, line, lines, reasons in connection.execute(_ROWS).fetchall():
-        rows[file][line] = (lines, reasons)
+        reason, detail = reading.reason, reading.detail
+        bad = unreadable.get(reading.ordinal, 0)
+        if reading.status == "read" and limit.is_exceeded(bad, reading.rows):
+            reason, detail = TOO_MANY_BAD_ROWS, limit.detail(bad, reading.rows)
+        if reason is not None:
+            outcome: Outcome = "file_skipped" if reading.status == "duplicate" else "file_rejected"
+            yield RejectedRow(reading.file.name, None, (reason,), detail or "", outcome)
+    rows: dict[int, dict[int, tuple[int, list[str], Outcome]]] = defaultdict(dict)
+    for file, line, lines, reasons, what in connection.execute(_ROWS).fetchall():
+        rows[file][line] = (lines, reasons, what)
     for ordinal, found in sorted(rows.items()):
-        spans = ((line, lines) for line, (lines, _) in found.items())
+        spans = ((line, lines) for line, (lines, *_) in found.items())
         for line, raw in raw_text(readings[ordinal].file, spans):
-            yield RejectedRow(readings[ordinal].file.name, line, tuple(found[line][1]), raw)
+            _, reasons, what = found[line]
+            yield RejectedRow(readings[ordinal].file.name, line, tuple(reasons), raw, what)
 
 
 def count(rows: Iterable[RejectedRow]) -> Counter[str]:
@@ -60,7 +72,7 @@ def write(rows: Iterable[RejectedRow], path: Path) -> None:
         writer.writerow(COLUMNS)
         for row in rows:
             line = "" if row.line is None else row.line
-            cells = [row.file, line, ";".join(row.reasons), row.raw]
+            cells = [row.file, line, ";".join(row.reasons), row.raw, row.outcome]
             writer.writerow(spreadsheet.row_as_text(cells))
 
 
@@ -82,14 +94,14 @@ def raw_text(file: LandedFile, rows: Iterable[tuple[int, int]]) -> Iterator[tupl
         yield start, "".join(pending).rstrip("\r\n")
 
 
-_UNREADABLE_VALUES: Final = " UNION ALL ".join(
-    f"SELECT _file, _line, _lines, unnest(_unreadable) AS reason FROM {name}"  # noqa: S608
-    for name in DATASETS
-)
-_ROWS: Final = f"""
-    SELECT _file, _line, any_value(_lines), list(reason ORDER BY reason)
-    FROM ({_UNREADABLE_VALUES}
-          UNION ALL SELECT _file, _line, _lines, reason FROM unreadable_rows
-          UNION ALL SELECT _file, _line, _lines, reason FROM pending_lines)
-    GROUP BY _file, _line ORDER BY _file, _line
-    """  # noqa: S608  # the names are the datasets'
+# A bad row is listed with its own reasons; that its parent is unknown, too, does not matter then.
+_ROWS: Final = """
+    SELECT _file, _line, any_value(_lines), list(DISTINCT reason ORDER BY reason), 'quarantined'
+    FROM failing WHERE effect IN ('quarantine_row', 'unreadable_row') AND _line > 0
+    GROUP BY _file, _line
+    UNION ALL
+    SELECT _file, _line, any_value(_lines), list(DISTINCT reason ORDER BY reason), 'held'
+    FROM failing SEMI JOIN held_rows USING (_file, _line)
+    WHERE effect = 'hold_row' GROUP BY _file, _line
+    ORDER BY _file, _line
+    """

@@ -1,69 +1,32 @@
-"""The DuckDB tables that the suites run on or compare with, around those of the reader.
+"""The DuckDB tables that the suites compare with, beside those of :mod:`delivery.set_aside`.
 
 :func:`create` and :func:`create_for` leave
 
-``files``: ``_file``, ``name``, ``dataset``, ``status``, ``landed_at``;
-``failing``: ``_file``, ``_line`` (0: the file itself), ``_lines``, ``reason``, ``effect``, one
-    row per failing row and reason;
-``quarantined``: ``_file``, ``_line``, ``_lines`` of the rows that go to quarantine, once each;
-``unreadable``: ``_file``, ``_line`` of those that cannot be read, once each;
-``rejected_files``: ``_file`` of the files that are rejected whole;
-``pending_lines``: ``_file``, ``_line``, ``_lines`` of valid lines that wait for a parent;
 ``known_orders``, ``known_products``: the ids that earlier runs accepted;
 ``typical_rows``: the usual number of rows of a dataset's file;
-``valid_orders``, ``valid_products``, ``valid_lines``: the rows that are accepted;
+``valid_lines``: the lines that are accepted;
 ``lines_by_order``, ``line_totals``, ``order_totals``: what the lines of each order add up to.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from delivery.datasets import DATASETS
+from delivery import set_aside
 from delivery.identity import once_across_files
 from delivery.reader import FileReading
 
-_TABLES: Final = """
-    CREATE TABLE files (
-        _file USMALLINT, name VARCHAR, dataset VARCHAR, status VARCHAR, landed_at TIMESTAMP);
-    CREATE TABLE failing (
-        _file USMALLINT, _line BIGINT, _lines INTEGER, reason VARCHAR, effect VARCHAR);
-    CREATE TABLE quarantined (_file USMALLINT, _line BIGINT, _lines INTEGER);
-    CREATE TABLE rejected_files (_file USMALLINT);
-    CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT);
-    CREATE VIEW unreadable AS
-        SELECT DISTINCT _file, _line FROM failing WHERE effect = 'unreadable_row' AND _line > 0;
-    CREATE VIEW pending_lines AS
-        SELECT DISTINCT _file, _line, _lines FROM failing
-        ANTI JOIN quarantined USING (_file, _line) ANTI JOIN rejected_files USING (_file)
-        WHERE effect = 'hold_row';
-    """
-# Each row that the reader could not split becomes a row of its dataset, so that the suites see it.
-_ADD_UNREADABLE_ROWS: Final = """
-    INSERT INTO {dataset} BY NAME
-        SELECT _file, _line, _lines, [reason] AS _unreadable
-        FROM unreadable_rows SEMI JOIN (FROM files WHERE dataset = '{dataset}') USING (_file)
-    """
-_VALID_PARENTS: Final = "".join(
-    f"""
-    CREATE VIEW valid_{dataset} AS
-        FROM {dataset} ANTI JOIN quarantined USING (_file, _line)
-        ANTI JOIN rejected_files USING (_file)
-        WHERE _unreadable IS NULL;
-    """  # a dataset's name
-    for dataset in ("orders", "products")
-)
+_TYPICAL_ROWS: Final = "CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT)"
 _VALID_LINES: Final = """
     CREATE VIEW valid_lines AS
         FROM order_items ANTI JOIN quarantined USING (_file, _line)
-        ANTI JOIN pending_lines USING (_file, _line) ANTI JOIN rejected_files USING (_file)
+        ANTI JOIN held_rows USING (_file, _line) ANTI JOIN rejected_files USING (_file)
         WHERE _unreadable IS NULL;
     CREATE TABLE invalid_lines AS
         SELECT _file, _line, true AS invalid FROM quarantined UNION ALL
-        SELECT _file, _line, true FROM pending_lines;
+        SELECT _file, _line, true FROM held_rows;
     CREATE TABLE lines_by_order (
         order_id VARCHAR, first_file USMALLINT, last_file USMALLINT, amount DECIMAL(38,4));
     """
@@ -123,17 +86,8 @@ def create(
     ``typical_rows`` is the usual number of rows of a dataset's file; ``known`` a folder with
     orders.parquet and products.parquet, the ids accepted by earlier runs.
     """
-    connection.execute(_TABLES)
-    connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", [*map(_file, readings)])
-    for dataset in DATASETS:
-        connection.execute(_ADD_UNREADABLE_ROWS.format(dataset=dataset))
-    for reading in readings:
-        if reading.reason is not None:
-            connection.execute(
-                f"INSERT INTO {reading.file.dataset} BY NAME"  # a dataset's name
-                " SELECT ? AS _file, 0 AS _line, 0 AS _lines, [?] AS _unreadable",
-                [reading.ordinal, reading.reason],
-            )
+    set_aside.create(connection, readings)
+    connection.execute(_TYPICAL_ROWS)
     if typical_rows:
         connection.executemany("INSERT INTO typical_rows VALUES (?, ?)", list(typical_rows.items()))
     for dataset, key in (("orders", "order_id"), ("products", "product_id")):
@@ -146,17 +100,9 @@ def create(
             )
 
 
-def _file(reading: FileReading) -> tuple[object, ...]:
-    file, landed = reading.file, reading.file.landed_at
-    landed_utc = landed.astimezone(UTC).replace(tzinfo=None) if landed else None
-    return reading.ordinal, file.name, file.dataset, reading.status, landed_utc
-
-
 def create_for(suite: str, connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables of one suite; those before it have set their rows aside."""
-    if suite == "order_items":
-        connection.execute(_VALID_PARENTS)
-    elif suite == "relations":
+    if suite == "relations":
         connection.execute(_VALID_LINES)
         [(rows,)] = connection.execute("SELECT count(*) FROM order_items").fetchall()
         parts = 1 + rows // _LINES_PER_PART

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import duckdb
@@ -24,10 +24,25 @@ from great_expectations.data_context.data_context.ephemeral_data_context import 
 from sqlalchemy.dialects import registry
 from sqlalchemy.pool import StaticPool
 
-from .rules import Outcome, Rule, SuiteError, rule_of
+from delivery.failing_rows import failing_rows
+from delivery.rules import Rule, SuiteError, load_rules
 
 # Great Expectations logs a traceback of what is raised here as a SuiteError.
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What Great Expectations found for a rule.
+
+    ``failing_rows`` is the SELECT of every failing row, without a limit, with ``_file``, ``_line``
+    and ``_lines``; None when no row fails.
+    """
+
+    rule: Rule
+    success: bool
+    unexpected: int
+    failing_rows: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +78,7 @@ class _DuckDB(Dialect):
 registry.register("duckdb", __name__, _DuckDB.__name__)
 
 
-def load_suite(path: Path) -> gx.ExpectationSuite:
+def load_suite(path: Traversable) -> gx.ExpectationSuite:
     """Load a suite and check that Great Expectations loaded all of it.
 
     Raises:
@@ -71,20 +86,9 @@ def load_suite(path: Path) -> gx.ExpectationSuite:
             Expectations itself drops an expectation of an unknown type with a log line, and
             passes every delivery through an empty suite.)
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        wanted = document["expectations"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SuiteError(f"{path}: not a suite of expectations: {error}") from error
-    if not wanted:
-        raise SuiteError(f"{path}: has no expectations and would pass anything; restore its rules")
-    reasons = [rule_of(expectation, source=path).reason for expectation in wanted]
-    if twice := {reason for reason in reasons if reasons.count(reason) > 1}:
-        raise SuiteError(
-            f"{path}: {', '.join(sorted(twice))} is the reason of more than one expectation;"
-            " failing rows could not be told apart; give each its own reason"
-        )
-
+    load_rules(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    wanted = document["expectations"]
     suite = gx.ExpectationSuite(**document)
     if len(suite.expectations) != len(wanted):
         raise SuiteError(
@@ -121,7 +125,7 @@ class Checks:
 
     def run(
         self,
-        path: Path,
+        path: Traversable,
         *,
         table: str,
         parameters: Mapping[str, str],
@@ -133,6 +137,12 @@ class Checks:
         Raises:
             SuiteError: the suite could not be loaded, or an expectation not be computed.
         """
+        rules = {rule.reason: rule for rule in load_rules(path)}
+        queries = {
+            rule.reason: failing_rows(rule, table, parameters, source=path)
+            for rule in rules.values()
+            if rule.effect != "stop_run"
+        }
         suite = load_suite(path)
         asset = self._source.add_table_asset(table, table_name=table)
         definition = self.context.validation_definitions.add(
@@ -148,11 +158,10 @@ class Checks:
             result = definition.run(
                 expectation_parameters=dict(parameters),
                 result_format={
-                    # The query for every failing row is in COMPLETE only; the lists in it are
-                    # GX's samples for Data Docs (20 rows, 200 values).
+                    # The lists in it are samples for Data Docs (20 rows, 200 values).
                     "result_format": "COMPLETE",
                     "unexpected_index_column_names": ["_file", "_line", "_lines"],
-                    "return_unexpected_index_query": True,
+                    "return_unexpected_index_query": False,
                 },
                 run_id=RunIdentifier(run_name=run_id, run_time=run_time),
             )
@@ -161,45 +170,53 @@ class Checks:
                 f"suite {suite.name}: {len(result.results)} of {len(suite.expectations)}"
                 " expectations were evaluated"
             )
-        outcomes = tuple(_outcome(found, table=table) for found in result.results)
-        return SuiteRun(suite=suite, table=table, outcomes=outcomes, result=result)
+        outcomes = []
+        for found in result.results:
+            config: Any = found.expectation_config
+            rule = rules[config.meta["reason"]]
+            failing = _unexpected_rows(found, rule, suite.name)
+            outcomes.append(
+                Outcome(
+                    rule=rule,
+                    success=not failing,
+                    unexpected=failing,
+                    failing_rows=queries[rule.reason] if failing else None,
+                )
+            )
+        return SuiteRun(suite=suite, table=table, outcomes=tuple(outcomes), result=result)
 
 
-def _outcome(found: Any, *, table: str) -> Outcome:
-    config = found.expectation_config.to_json_dict()
-    rule = rule_of(config, source=Path(f"{table}.json"))
+def _unexpected_rows(found: Any, rule: Rule, suite: str) -> int:
+    """Return how many rows failed a rule, from Great Expectations' result.
+
+    Raises:
+        SuiteError: the rule could not be computed, or failed and stops the run.
+    """
     if message := _exception_message(found.exception_info):
         if duckdb.OutOfMemoryException.__name__ in message:  # GX passes on only the text
             raise duckdb.OutOfMemoryException(message.splitlines()[0])
         raise SuiteError(
-            f"suite {table}: expectation {rule.reason} ({rule.type}) could not be computed:"
+            f"suite {suite}: expectation {rule.reason} ({rule.type}) could not be computed:"
             f" {message.splitlines()[0]}"
         )
     result = found.result
     if rule.effect == "stop_run":
         if not found.success:
             raise SuiteError(
-                f"suite {table}: {rule.reason}: {rule.explanation} Found {result['observed_value']}"
+                f"suite {suite}: {rule.reason}: {rule.explanation} Found {result['observed_value']}"
             )
-        return Outcome(rule=rule, success=True, unexpected=0, failing_rows=None)
-    if "unexpected_rows_query" in config["kwargs"]:
+        return 0
+    if "unexpected_rows_query" in rule.kwargs:
         unexpected = int(result["observed_value"])
-        query = config["kwargs"]["unexpected_rows_query"].format(batch=table)
     else:
         # For a table without rows, GX returns None.
         unexpected = int(result["unexpected_count"] or 0)
-        query = result["unexpected_index_query"].rstrip().rstrip(";")
     if bool(found.success) != (unexpected == 0):
         raise SuiteError(
-            f"suite {table}: {rule.reason} is {'a success' if found.success else 'a failure'} with"
+            f"suite {suite}: {rule.reason} is {'a success' if found.success else 'a failure'} with"
             f" {unexpected} unexpected rows; do not give it 'mostly'"
         )
-    return Outcome(
-        rule=rule,
-        success=unexpected == 0,
-        unexpected=unexpected,
-        failing_rows=query if unexpected else None,
-    )
+    return unexpected
 
 
 def _exception_message(info: Mapping[str, Any]) -> str | None:

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Self
 
@@ -32,13 +33,13 @@ from contract.verdict import Verdict
 from delivery.bad_row_limit import BadRowLimit, SettingsError
 from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
+from delivery.rules import SUITES, SuiteError
 from delivery.storage import Storage, open_storage
 
 from . import check_tables, data_docs, report, summary
-from .check import CHECKS, check
+from .check import CHECKS, check_and_set_aside
+from .found import file_verdicts, warnings
 from .read import THREADS, Delivery, fetch_known, read
-from .rules import SUITES, SuiteError
-from .set_aside import file_verdicts, set_aside, warnings
 from .verdict import compose
 from .write import write_rows
 
@@ -80,7 +81,7 @@ def validate(
     known: Path | None,
     settings: Settings,
     now: datetime,
-    suites: Path,
+    suites: Traversable,
 ) -> Verdict:
     """Check a delivery, store all results in ``output``, and return the verdict.
 
@@ -100,8 +101,16 @@ def validate(
         runs = []
         for each in CHECKS:
             with phases.timed(f"check {each.suite}"):
-                run = check(connection, each, checks, suites=suites, run_id=run_id, now=now)
-            set_aside(connection, each.dataset, run.outcomes, readings, settings.bad_rows)
+                run = check_and_set_aside(
+                    connection,
+                    each,
+                    checks,
+                    suites=suites,
+                    readings=readings,
+                    limit=settings.bad_rows,
+                    run_id=run_id,
+                    now=now,
+                )
             runs.append(run)
         files = file_verdicts(connection, readings, delivery.keys, settings.bad_rows)
         rules = [rule for run in runs for rule in run.rules]

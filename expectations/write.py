@@ -67,7 +67,7 @@ def _write_accepted(
     """
     source = f"""
         FROM {dataset} AS row JOIN files AS file USING (_file)
-        ANTI JOIN quarantined USING (_file, _line) ANTI JOIN pending_lines USING (_file, _line)
+        ANTI JOIN quarantined USING (_file, _line) ANTI JOIN held_rows USING (_file, _line)
         ANTI JOIN rejected_files USING (_file)
         WHERE _unreadable IS NULL
         """
@@ -79,7 +79,7 @@ def _write_held(connection: duckdb.DuckDBPyConnection, dataset: DatasetName, tar
     source = f"""
         FROM {dataset} AS row JOIN files AS file USING (_file)
         JOIN (SELECT _file, _line, list(reason ORDER BY reason) AS _reasons
-              FROM failing SEMI JOIN pending_lines USING (_file, _line)
+              FROM failing SEMI JOIN held_rows USING (_file, _line)
               WHERE effect = 'hold_row' GROUP BY ALL) USING (_file, _line)
         """  # noqa: S608  # a dataset's name
     return _copy(connection, dataset, source, target, extra=", _reasons")

@@ -26,7 +26,7 @@ from typing import Final
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = PROJECT_ROOT / "build" / "emr"
 PACKAGES: Final = ("contract", "dashboard", "delivery", "spark_jobs")
-SUFFIXES: Final = {".py", ".properties", ".html", ".css", ".js"}
+SUFFIXES: Final = {".py", ".json", ".properties", ".html", ".css", ".js"}
 ENTRY_POINT: Final = PROJECT_ROOT / "spark_jobs" / "transform.py"
 REQUIREMENTS: Final = PROJECT_ROOT / "requirements" / "transformer-spark.txt"
 THE_CLUSTERS_OWN: Final = ("pyspark", "py4j")

@@ -9,8 +9,10 @@ The archive is for one Java and one Spark. If it exists, nothing is done.
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+from delivery.bad_row_limit import BadRowLimit
 from delivery.landed_files import files_in
 from spark_jobs import transform
 from spark_jobs.compute import compute
@@ -29,10 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         archive.parent.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(".part")
         with tempfile.TemporaryDirectory(prefix="appcds-") as scratch:
-            _, _, staged = transform.read_and_stage(files_in(Path(folders[0])), Path(scratch))
+            read = transform.read_and_stage(
+                files_in(Path(folders[0])),
+                Path(scratch),
+                BadRowLimit(),
+                today=datetime.now(UTC).date(),
+            )
             try:
                 with sessions.jvm_session(small=True, archive=unfinished) as spark:
-                    compute(spark, staged)
+                    compute(spark, read.staged)
             except EngineError as error:
                 print(f"no class archive: {error}", file=sys.stderr)
                 return 1

@@ -16,8 +16,8 @@ from rich.table import Table
 from contract import spreadsheet
 from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, KpiTable, readable
 from delivery import rejected_rows
-from delivery.reader import FileReading
 from delivery.rejected_rows import RejectedRow
+from delivery.set_aside import RowCounts
 
 if TYPE_CHECKING:
     from .publish.tables import Difference
@@ -51,11 +51,14 @@ def show(screen: Console, category: pa.Table, daily: pa.Table) -> None:
 
 
 def show_left_out(
-    screen: Console, readings: Sequence[FileReading], left_out: Sequence[RejectedRow], output: Path
+    screen: Console, files: int, rows: RowCounts, left_out: Sequence[RejectedRow], output: Path
 ) -> None:
     """Print how many files and rows were read, and how many were left out for each reason."""
-    rows = sum(reading.rows for reading in readings)
-    screen.print(f"{len(readings)} files, {rows:,} rows read.")
+    read = rows.accepted + rows.set_aside + rows.held
+    screen.print(
+        f"{files} files, {read:,} rows read: {rows.accepted:,} accepted,"
+        f" {rows.set_aside:,} set aside, {rows.held:,} held back."
+    )
     if left_out:
         screen.print("Left out:")
         for reason, number in rejected_rows.count(left_out).most_common():

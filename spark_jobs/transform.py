@@ -8,7 +8,11 @@ tables and what was left out, and writes to the output folder
 
     category_kpis.csv, category_kpis.jsonl   one row per category and order_date
     order_kpis.csv, order_kpis.jsonl         one row per order_date
-    rejected.csv                             file, line, reasons and raw text of what was left out
+    rejected.csv                             file, line, reasons and raw text of what was left out,
+                                             and its outcome: file_rejected, file_skipped,
+                                             quarantined or held
+
+The rules are those of the validator (delivery/suites), with MAX_BAD_ROW_PERCENT and MIN_BAD_ROWS.
 
 In the pipeline's container it reads a run that has been validated and writes to DynamoDB:
 
@@ -31,6 +35,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -40,12 +45,16 @@ import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from delivery import identity, reader, rejected_rows
+from delivery import bad_row_limit, identity, reader, rejected_rows
+from delivery.apply_rules import apply_rules
+from delivery.bad_row_limit import BadRowLimit
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
 from delivery.landed_files import DeliveryError, LandedFile, files_in
 from delivery.reader import FileReading
 from delivery.rejected_rows import RejectedRow
+from delivery.rules import SuiteError
+from delivery.set_aside import RowCounts, count_rows
 from spark_jobs import report
 from spark_jobs.compute import Staged, compute, stage
 from spark_jobs.engine import sessions
@@ -78,9 +87,9 @@ def _run(options: argparse.Namespace) -> int:
                 _read_ledger(options, choice, Path(scratch))
             else:
                 _transform_folder(options, choice, Path(scratch))
-    except (DeliveryError, SettingsError) as error:
+    except (DeliveryError, SettingsError, bad_row_limit.SettingsError) as error:
         return _failed(error, EXIT_NOTHING_TO_DO)
-    except (TransformError, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
+    except (TransformError, SuiteError, OSError, duckdb.Error, BotoCoreError, ClientError) as error:
         return _failed(error, EXIT_FAILED)
     except Exception as error:  # the last line of a container names the cause of every failure
         if options.manifest is None or options.dry_run:
@@ -95,24 +104,25 @@ def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
 
 
 def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
+    limit = BadRowLimit.from_env(os.environ)
     files = files_in(options.input)
     size = sum(file.path.stat().st_size for file in files)
     with sessions.starting(choice.engine, input_bytes=size) as session:
-        readings, left_out, staged = read_and_stage(files, scratch)
-        for reading in readings:
-            if reading.status == "rejected":
-                log.warning("%s: %s: %s", reading.file.name, reading.reason, reading.detail)
-        _require_every_dataset(options.input, readings)
+        read = read_and_stage(files, scratch, limit, today=datetime.now(UTC).date())
+        for row in read.left_out:
+            if row.outcome == "file_rejected":
+                log.warning("%s: %s: %s", row.file, *row.reasons, row.raw)
+        _require_every_dataset(options.input, read.readings)
         category, daily = compute(
             session(),
-            staged,
+            read.staged,
             start=options.start,
             end=options.end,
             explain_plan=options.explain_plan,
         )
     screen = _report(options, category, daily)
-    rejected_rows.write(left_out, options.output / "rejected.csv")
-    report.show_left_out(screen, readings, left_out, options.output)
+    rejected_rows.write(read.left_out, options.output / "rejected.csv")
+    report.show_left_out(screen, len(files), read.rows, read.left_out, options.output)
 
 
 def _report(options: argparse.Namespace, category: pa.Table, daily: pa.Table) -> Console:
@@ -170,19 +180,35 @@ def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch
     pipeline_run.finish(store, run)
 
 
-def read_and_stage(
-    files: Sequence[LandedFile], scratch: Path
-) -> tuple[list[FileReading], list[RejectedRow], Staged]:
-    """Read CSV files and write the rows that count to ``scratch``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDelivery:
+    """A delivery as read and judged: its files, what was left out, and the rows that count."""
 
-    Returns the outcome of each file, what was left out, and the staged Parquet files.
+    readings: Sequence[FileReading]
+    rows: RowCounts
+    left_out: Sequence[RejectedRow]
+    staged: Staged
+
+
+def read_and_stage(
+    files: Sequence[LandedFile], scratch: Path, limit: BadRowLimit, *, today: date
+) -> ReadDelivery:
+    """Read CSV files, apply the rules and write the rows that count to ``scratch``.
+
+    ``today`` is the date in UTC, which order dates are compared with.
     """
     # Uses scratch when four fifths of the memory are full.
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         readings = reader.read(files, connection)
+        apply_rules(connection, readings, limit, today=today)
+        left_out = list(rejected_rows.find(connection, readings, limit))
         identity.resolve(connection)
-        left_out = list(rejected_rows.find(connection, readings))
-        return readings, left_out, stage(connection, scratch)
+        return ReadDelivery(
+            readings=readings,
+            rows=count_rows(connection, readings),
+            left_out=left_out,
+            staged=stage(connection, scratch),
+        )
 
 
 def _require_every_dataset(folder: Path, readings: Sequence[FileReading]) -> None:

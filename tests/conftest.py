@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from delivery.bad_row_limit import BadRowLimit
 from delivery.landed_files import files_in
 from spark_jobs import compute as kpi_tables
 from spark_jobs import transform
@@ -82,6 +84,8 @@ def _open_session(name: sessions.EngineName) -> None:
 
 def _compute(folder: Path) -> oracle.Tables:
     with tempfile.TemporaryDirectory() as scratch:
-        _, _, staged = transform.read_and_stage(files_in(folder), Path(scratch))
-        category, daily = kpi_tables.compute(_STATE["spark"], staged)
+        read = transform.read_and_stage(
+            files_in(folder), Path(scratch), BadRowLimit(), today=date(2026, 3, 1)
+        )
+        category, daily = kpi_tables.compute(_STATE["spark"], read.staged)
     return oracle.Tables(category.to_pylist(), daily.to_pylist())

@@ -10,8 +10,8 @@ import pytest
 
 from contract.keys import DATA_DOCS_RUNS
 from delivery import datasets
+from delivery.rules import SUITES, Rule, SuiteError, rule_of
 from expectations import data_docs, gx
-from expectations.rules import SUITES, Rule, SuiteError, rule_of
 from tests.conftest import HEADERS, write_delivery
 
 from .conftest import ROWS, Outcome, Validate, clean_files
@@ -366,7 +366,18 @@ def broken(folder: Path, change: dict[str, Any] | None) -> Path:
     ("change", "message"),
     [
         (None, r"orders\.json: has no expectations and would pass anything"),
-        ({"type": "unexpected_rowz"}, r"orders\.json: loaded 24 of 25 expectations; check .*type"),
+        ({"type": "unexpected_rowz"}, r"orders\.json: volume has the type unexpected_rowz, which"),
+        (
+            {"type": "expect_column_max_to_be_between", "kwargs": {"column": "user_id"}},
+            r"orders\.json: volume has the type expect_column_max_to_be_between, which has no SQL",
+        ),
+        (
+            {
+                "type": "expect_column_values_to_not_be_null",
+                "kwargs": {"column": "user_id", "row_condition": "status = 'shipped'"},
+            },
+            r"volume \(expect_column_values_to_not_be_null\): .*unexpected .*'row_condition'",
+        ),
         ({"severity": "grave"}, r"orders\.json: .*loaded 24 of 25"),
         (
             {
@@ -397,6 +408,8 @@ def broken(folder: Path, change: dict[str, Any] | None) -> Path:
     ids=[
         "empty suite",
         "misspelt type",
+        "type without SQL",
+        "condition on rows",
         "unknown severity",
         "failing query",
         "missing column",
@@ -461,5 +474,6 @@ def test_a_rule_reads_what_its_expectation_says() -> None:
         effect="warn",
         severity="warning",
         explanation=expectation["meta"]["explanation"],
+        kwargs=expectation["kwargs"],
         rows_of="orders",
     )

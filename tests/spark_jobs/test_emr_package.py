@@ -1,8 +1,10 @@
 """What goes to EMR Serverless really runs: a clean Python and a cluster that is not ours."""
 
 import json
+import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -85,3 +87,22 @@ def test_the_same_sources_make_the_same_zip(tmp_path: Path) -> None:
     for name in ("one.zip", "two.zip"):
         emr_package.zip_packages(tmp_path / name)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_the_zip_has_the_suites_and_they_are_read_from_it(tmp_path: Path) -> None:
+    emr_package.zip_packages(tmp_path / "pipeline.zip")
+    script = (
+        "from delivery.rules import SUITES, load_rules;"
+        "print(SUITES, len(load_rules(SUITES / 'orders.json')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "pipeline.zip")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    place, rules = done.stdout.split()
+    assert place == f"{tmp_path}/pipeline.zip/delivery/suites/"
+    assert int(rules) > 20

@@ -84,7 +84,7 @@ CASES = {
             order("2", total_amount="9999999999999999.99"),
         ],
         [
-            line("1", quantity="999999", unit_price="99999999999999.9999"),
+            line("1", quantity="1000000", unit_price="9999999.9999"),
             line("2", unit_price="0.0001"),
         ],
     ),

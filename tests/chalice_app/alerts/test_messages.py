@@ -12,7 +12,7 @@ from chalice_app.chalicelib.settings import Settings
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
 from contract.verdict import HELD_BACK
-from expectations.rules import SUITES
+from delivery.rules import SUITES
 from tests.documents import file_verdict, published, verdict
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
