@@ -4,6 +4,7 @@ The reasons here are the reader's: the value cannot be read. Rules about values 
 (ranges, vocabulary, references) are the suites in :mod:`delivery.rules`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +24,31 @@ STATUSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column and its type in DuckDB; an empty value of a ``required`` column is unreadable."""
+    """A column and its type in DuckDB; an empty value of a ``required`` column is unreadable.
+
+    The rest is from :mod:`delivery.mapping`. ``names`` are the column's names in a file, in lower
+    case, of which the first that is present counts; by default ``name``. A ``constant`` is the
+    value of every row, and a column ``from_lines`` is NULL until the KPIs are computed: then no
+    column of the file is read. ``words`` maps a file's values, in lower case, to values.
+    """
 
     name: str
     sql_type: str
     required: bool = True
+    names: tuple[str, ...] = ()
+    constant: str | None = None
+    from_lines: bool = False
+    words: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.constant is None and not self.from_lines
+
+    def find(self, header: Sequence[str]) -> str | None:
+        """Return the name under which a header, in lower case, has the column."""
+        if not self.is_delivered:
+            return None
+        return next((name for name in self.names or (self.name,) if name in header), None)
 
     @property
     def missing(self) -> str:
@@ -46,6 +67,11 @@ class Dataset:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def columns_in(self, header: Sequence[str]) -> list[str]:
+        """Return the dataset's name of each column of a header, "" for one that is not needed."""
+        names = {column.find(header): column.name for column in self.columns}
+        return [names.get(name, "") for name in header]
 
 
 ORDERS: Final = Dataset(

@@ -77,7 +77,8 @@ def _wrong_start(chunk: bytes) -> FileFault | None:
 def check_header(written: Sequence[str], dataset: Dataset) -> FileFault | None:
     """Check the names of a file's columns, which are compared without regard to case."""
     header = [name.lower() for name in written]
-    missing = [name for name in dataset.column_names if name not in header]
+    found = {column.name: column.find(header) for column in dataset.columns if column.is_delivered}
+    missing = [name for name in found if found[name] is None]
     if missing:
         shown = ",".join(written)[:200]
         hint = f"its first line is '{shown}'"
@@ -86,7 +87,8 @@ def check_header(written: Sequence[str], dataset: Dataset) -> FileFault | None:
         return FileFault(
             datasets.MISSING_COLUMN,
             f"line 1: no column {', '.join(missing)}: {hint}; name the columns as "
-            f"{','.join(dataset.column_names)}",
+            f"{','.join(dataset.column_names)}, or add to mapping.toml under [{dataset.name}]: "
+            + ", ".join(f'{name} = "ITS NAME IN THE FILE"' for name in missing),
         )
     repeated = [name for name, count in Counter(header).items() if count > 1 and name]
     if repeated:

@@ -8,7 +8,8 @@ of their names, or of landing time and then name), then the larger ``_line``.
 - A product is its latest row, so that a product listed twice does not multiply lines.
 - An identical line of an order in several files counts once, with the largest number of times
   that one of them holds it: rolling exports overlap, orders span files, and one file may hold the
-  same line twice and mean it (:func:`once_across_files`).
+  same line twice and mean it (:func:`once_across_files`). With line ids, lines of different ids
+  are never identical.
 - A line whose order or product is unknown is held back: it counts once its parent arrives.
 
 The rules are computed only for rows whose key recurs: 1.0 instead of 1.6 CPU seconds at a million
@@ -29,31 +30,36 @@ def resolve(connection: duckdb.DuckDBPyConnection) -> None:
     Takes the tables that :func:`delivery.reader.read` creates. ``current_orders`` and
     ``current_products`` have the dataset's columns, one row per id; ``current_lines`` those
     of order_items, whose order and product are known; ``pending_lines`` has
-    ``_file``, ``_line``, ``_lines``, ``reason``.
+    ``_file``, ``_line``, ``_lines``, ``reason``. If order_items has a column ``line_id``, two
+    lines that differ in it are two lines.
     """
     for view, table, key in (
         ("current_orders", "orders", "order_id"),
         ("current_products", "products", "product_id"),
     ):
         connection.execute(_latest(view, table, key))
-    connection.execute(_MERGED_LINES)
+    connection.execute(_merged_lines(line_ids=has_line_ids(connection)))
     connection.execute(_PENDING_LINES)
     connection.execute(_CURRENT_LINES)
 
 
-def once_across_files(lines: str) -> str:
+def has_line_ids(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether order_items has a column ``line_id``, which only a mapping adds."""
+    return "line_id" in connection.table("order_items").columns
+
+
+def once_across_files(lines: str, *, line_ids: bool = False) -> str:
     """Return the SELECT that counts identical lines of an order once, however many files hold them.
 
     ``lines`` is a FROM item with the columns of order_items and ``_file``; the result has the
     dataset's columns. A line that one file holds n times is numbered 1 to n in it, and each
     number counts once.
     """
+    same = "order_id, product_id, quantity, unit_price" + (", line_id" if line_ids else "")
     return f"""
         SELECT order_id, product_id, quantity, unit_price
-        FROM (SELECT *, row_number() OVER (
-                  PARTITION BY order_id, product_id, quantity, unit_price, _file) AS nth
-              FROM {lines})
-        GROUP BY order_id, product_id, quantity, unit_price, nth
+        FROM (SELECT *, row_number() OVER (PARTITION BY {same}, _file) AS nth FROM {lines})
+        GROUP BY {same}, nth
         """  # noqa: S608  # a FROM item of the caller, not data
 
 
@@ -71,18 +77,21 @@ def _latest(view: str, table: str, key: str) -> str:
         """  # noqa: S608  # the names are literals of this module
 
 
-_MERGED_LINES: Final = f"""
-    CREATE TEMP TABLE orders_in_several_files AS
-        SELECT order_id FROM order_items WHERE _unreadable IS NULL
-        GROUP BY order_id HAVING min(_file) <> max(_file);
-    CREATE VIEW lines_in_several_files AS
-        FROM order_items
-        WHERE _unreadable IS NULL AND order_id IN (FROM orders_in_several_files);
-    CREATE VIEW merged_lines AS
-        SELECT order_id, product_id, quantity, unit_price FROM order_items
-        WHERE _unreadable IS NULL AND order_id NOT IN (FROM orders_in_several_files)
-        UNION ALL {once_across_files("lines_in_several_files")}
-    """  # noqa: S608  # names of tables
+def _merged_lines(*, line_ids: bool) -> str:
+    return f"""
+        CREATE TEMP TABLE orders_in_several_files AS
+            SELECT order_id FROM order_items WHERE _unreadable IS NULL
+            GROUP BY order_id HAVING min(_file) <> max(_file);
+        CREATE VIEW lines_in_several_files AS
+            FROM order_items
+            WHERE _unreadable IS NULL AND order_id IN (FROM orders_in_several_files);
+        CREATE VIEW merged_lines AS
+            SELECT order_id, product_id, quantity, unit_price FROM order_items
+            WHERE _unreadable IS NULL AND order_id NOT IN (FROM orders_in_several_files)
+            UNION ALL {once_across_files("lines_in_several_files", line_ids=line_ids)}
+        """  # noqa: S608  # names of tables
+
+
 _PENDING_LINES: Final = f"""
     CREATE TEMP TABLE unknown_orders AS
         SELECT DISTINCT order_id FROM order_items

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,12 @@ class LandedFile:
     sha256: str | None = None
 
 
-def files_in(folder: Path) -> list[LandedFile]:
+def files_in(
+    folder: Path, dataset_of: Callable[[str], DatasetName | None] = dataset_of
+) -> list[LandedFile]:
     """List the CSV files of a folder that have a dataset's name, sorted by name.
+
+    ``dataset_of`` returns the dataset of a file name; a mapping has its own.
 
     Raises:
         DeliveryError: the folder does not exist or has no such file.

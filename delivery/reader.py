@@ -29,9 +29,10 @@ from typing import Literal
 import duckdb
 
 from . import datasets
-from .datasets import DATASETS, Dataset
+from .datasets import Dataset
 from .file_checks import FileFault, check_bytes, check_header
 from .landed_files import LandedFile, duplicates, in_order_of_landing
+from .mapping import STANDARD, FileMapping
 from .records import header_of, rewrite
 from .typed_rows import TRIM_ANY, TRIM_SPACES, insert
 
@@ -51,7 +52,11 @@ class FileReading:
 
 
 def read(
-    files: Sequence[LandedFile], connection: duckdb.DuckDBPyConnection, *, threads: int = 2
+    files: Sequence[LandedFile],
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    threads: int = 2,
+    mapping: FileMapping = STANDARD,
 ) -> list[FileReading]:
     """Read the files into the tables described above; ``FileReading.ordinal`` is their key.
 
@@ -60,7 +65,7 @@ def read(
     is reported as rejected and leaves no row; of several byte-identical files of one dataset the
     first is read.
     """
-    _create_tables(connection)
+    _create_tables(connection, mapping)
     ordered = sorted(files, key=in_order_of_landing)
     originals = duplicates(ordered)
     with (
@@ -78,13 +83,13 @@ def read(
                     detail=f"the same bytes as {ordered[originals[ordinal]].name}: counted once",
                 )
             with connection.cursor() as cursor:
-                return _read_file(reading, cursor, Path(scratch))
+                return _read_file(reading, cursor, Path(scratch), mapping)
 
         return list(pool.map(one, range(len(ordered))))
 
 
-def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    for dataset in DATASETS.values():
+def _create_tables(connection: duckdb.DuckDBPyConnection, mapping: FileMapping) -> None:
+    for dataset in mapping.datasets.values():
         columns = ", ".join(f"{column.name} {column.sql_type}" for column in dataset.columns)
         connection.execute(
             f"CREATE TABLE {dataset.name} ({columns}, _file USMALLINT, _line BIGINT,"
@@ -97,16 +102,19 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _read_file(
-    reading: FileReading, cursor: duckdb.DuckDBPyConnection, scratch: Path
+    reading: FileReading,
+    cursor: duckdb.DuckDBPyConnection,
+    scratch: Path,
+    mapping: FileMapping,
 ) -> FileReading:
-    path, dataset = reading.file.path, DATASETS[reading.file.dataset]
+    path, dataset = reading.file.path, mapping.datasets[reading.file.dataset]
     shape = check_bytes(path)
     if isinstance(shape, FileFault):
         return _rejected(reading, shape)
     written = header_of(path)
     if fault := check_header(written, dataset):
         return _rejected(reading, fault)
-    header = [name.lower() for name in written]
+    header = dataset.columns_in([name.lower() for name in written])
 
     if not shape.lone_carriage_returns:
         cursor.execute("BEGIN")
@@ -134,8 +142,8 @@ def _read_line_by_line(
     scratch: Path,
 ) -> FileReading:
     plain, bad = scratch / f"{reading.ordinal}.csv", scratch / f"{reading.ordinal}.bad.csv"
-    unreadable = rewrite(reading.file.path, header, dataset, plain, bad)
-    columns = [*dataset.column_names, "_line", "_lines"]
+    unreadable = rewrite(reading.file.path, header, plain, bad)
+    columns = [*filter(None, header), "_line", "_lines"]
     rows = insert(cursor, reading.ordinal, plain, columns, dataset, TRIM_ANY)
     cursor.execute(
         "INSERT INTO unreadable_rows SELECT $ordinal, * FROM read_csv("

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from . import datasets
-from .datasets import Dataset
 
 # A field may be as long as a row: csv's own limit is 128 KiB.
 csv.field_size_limit(datasets.MAX_ROW_BYTES)
@@ -26,13 +25,14 @@ def header_of(path: Path) -> list[str]:
     return [name.strip() for name in record]
 
 
-def rewrite(path: Path, header: Sequence[str], dataset: Dataset, plain: Path, bad: Path) -> int:
+def rewrite(path: Path, header: Sequence[str], plain: Path, bad: Path) -> int:
     """Write a file's records as plain CSV with their lines to ``plain``.
 
+    ``header`` has the dataset's name of each column, "" for those that are left out.
     Records that do not split into the header's columns go to ``bad`` as line, number of lines
     and reason. Returns their number.
     """
-    places = [header.index(name) for name in dataset.column_names]
+    places = [place for place, name in enumerate(header) if name]
     unreadable = 0
     with (
         path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source,
@@ -40,7 +40,7 @@ def rewrite(path: Path, header: Sequence[str], dataset: Dataset, plain: Path, ba
         bad.open("w", encoding="utf-8", newline="") as bad_file,
     ):
         rows = csv.writer(plain_file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        rows.writerow([*dataset.column_names, "_line", "_lines"])
+        rows.writerow([*filter(None, header), "_line", "_lines"])
         faults = csv.writer(bad_file, lineterminator="\n")
         for line, lines, record in _records(source, len(header)):
             if isinstance(record, str):

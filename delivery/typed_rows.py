@@ -32,7 +32,10 @@ def insert(
     known = {*dataset.column_names, "_line", "_lines"}
     # An extra column may have any name, or none: only its position matters.
     cells = [name if name in known else f"_extra{i}" for i, name in enumerate(header)]
-    cleaned = [f"nullif({trim.format(name)}, '') AS {name}_text" for name in dataset.column_names]
+    cleaned = [
+        f"nullif({trim.format(_cell(column))}, '') AS {column.name}_text"
+        for column in dataset.columns
+    ]
     if "_line" in cells:
         place = "_line::BIGINT AS _line, _lines::INTEGER AS _lines"
         longest = 4 * datasets.MAX_ROW_BYTES  # checked already; rewriting has doubled the quotes
@@ -52,14 +55,25 @@ def insert(
                                   header=true, auto_detect=false, delim=',', quote='"',
                                   escape='"', strict_mode=true,
                                   max_line_size={longest})))
-        """  # noqa: S608  # every name in it is one of datasets.py's
+        """  # noqa: S608  # names are datasets.py's, texts of a mapping are quoted
     inserted = cursor.execute(statement, {"path": str(path)}).fetchall()
     return int(inserted[0][0])
 
 
+def _cell(column: Column) -> str:
+    """Return the SQL of a column's text in the file."""
+    if column.from_lines:
+        return "NULL::VARCHAR"
+    return column.name if column.constant is None else _quoted(column.constant)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _fault(column: Column) -> str:
     """Return the SQL of the reason why a column is unreadable, NULL if it is not."""
-    if column.sql_type == "VARCHAR" and not column.required:
+    if column.from_lines or (column.sql_type == "VARCHAR" and not column.required):
         return "NULL"
     missing = f"CASE WHEN {column.name}_text IS NULL THEN '{column.missing}'"
     return f"{missing} WHEN {column.name} IS NULL THEN '{column.bad}' END"
@@ -69,7 +83,9 @@ def _value(column: Column) -> str:
     """Return the SQL that turns a column's cleaned text into its value, NULL if it can't."""
     text = f"{column.name}_text"
     if column.name == "status":
-        value = f"CASE lower({text}) WHEN 'canceled' THEN 'cancelled' ELSE lower({text}) END"
+        words = [*column.words, ("canceled", "cancelled")]
+        known = " ".join(f"WHEN {_quoted(word)} THEN {_quoted(to)}" for word, to in words)
+        value = f"CASE lower({text}) {known} ELSE lower({text}) END"
     elif column.sql_type == "VARCHAR":
         value = text
     elif column.sql_type == "DATE":

@@ -15,7 +15,7 @@ from typing import Final
 import duckdb
 
 from delivery import set_aside
-from delivery.identity import once_across_files
+from delivery.identity import has_line_ids, once_across_files
 from delivery.reader import FileReading
 
 _TYPICAL_ROWS: Final = "CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT)"
@@ -44,17 +44,26 @@ _LINES_BY_ORDER: Final = """
     """
 # One group takes about 100 bytes of memory that DuckDB can't spill during the aggregation.
 _LINES_PER_PART: Final = 500_000
-# Lines that several files repeat count once, as they do in the KPIs.
-_LINE_TOTALS: Final = f"""
-    CREATE TABLE orders_in_several_files AS
-        SELECT order_id FROM lines_by_order WHERE first_file <> last_file;
-    CREATE VIEW line_totals AS
-        SELECT order_id, amount FROM lines_by_order WHERE first_file = last_file
-        UNION ALL
-        SELECT order_id, sum(quantity * unit_price) AS amount
-        FROM ({once_across_files("valid_lines SEMI JOIN orders_in_several_files USING (order_id)")})
-        GROUP BY order_id;
-    """  # noqa: S608  # names of tables
+
+
+def _line_totals(*, line_ids: bool) -> str:
+    """Return the SQL of what the lines of an order add up to.
+
+    Lines that several files repeat count once, as they do in the KPIs.
+    """
+    repeated = once_across_files(
+        "valid_lines SEMI JOIN orders_in_several_files USING (order_id)", line_ids=line_ids
+    )
+    return f"""
+        CREATE TABLE orders_in_several_files AS
+            SELECT order_id FROM lines_by_order WHERE first_file <> last_file;
+        CREATE VIEW line_totals AS
+            SELECT order_id, amount FROM lines_by_order WHERE first_file = last_file
+            UNION ALL
+            SELECT order_id, sum(quantity * unit_price) AS amount FROM ({repeated})
+            GROUP BY order_id;
+        """  # noqa: S608  # names of tables
+
 
 # Every valid order with what its lines add up to. Joined in parts, too: with text ids, a join of a
 # million orders needs more than 100 MB that DuckDB can't spill.
@@ -108,7 +117,7 @@ def create_for(suite: str, connection: duckdb.DuckDBPyConnection) -> None:
         parts = 1 + rows // _LINES_PER_PART
         for part in range(parts):
             connection.execute(_LINES_BY_ORDER.format(parts=parts, part=part))
-        connection.execute(_LINE_TOTALS)
+        connection.execute(_line_totals(line_ids=has_line_ids(connection)))
         connection.execute(_ORDER_TOTALS)
         for part in range(parts):
             connection.execute(_ORDER_TOTALS_PART.format(parts=parts, part=part))

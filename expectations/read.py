@@ -17,6 +17,7 @@ import duckdb
 from contract.manifest import FileVersion, Manifest
 from delivery import reader
 from delivery.landed_files import DeliveryError, LandedFile, files_in, in_order_of_landing
+from delivery.mapping import STANDARD, FileMapping
 from delivery.reader import FileReading
 from delivery.storage import PARALLEL, open_storage, s3_client
 
@@ -38,9 +39,9 @@ class Delivery:
     keys: Sequence[str]
 
     @classmethod
-    def of_folder(cls, folder: Path, run_id: str) -> Self:
+    def of_folder(cls, folder: Path, run_id: str, mapping: FileMapping = STANDARD) -> Self:
         """Raise DeliveryError when the folder has no file of a dataset."""
-        files = files_in(folder)
+        files = files_in(folder, mapping.dataset_of)
         return cls(run_id=run_id, files=files, keys=[file.name for file in files])
 
     @classmethod
@@ -65,7 +66,7 @@ class Delivery:
 
 
 def read(
-    files: Sequence[LandedFile], connection: duckdb.DuckDBPyConnection
+    files: Sequence[LandedFile], connection: duckdb.DuckDBPyConnection, mapping: FileMapping
 ) -> tuple[list[FileReading], Any]:
     """Read the files into the tables of :mod:`delivery.reader`, and import Great Expectations.
 
@@ -74,7 +75,7 @@ def read(
     """
     with ThreadPoolExecutor(max_workers=1) as beside:
         imported = beside.submit(_import_gx)
-        readings = reader.read(files, connection, threads=THREADS)
+        readings = reader.read(files, connection, threads=THREADS, mapping=mapping)
         gx = imported.result()
     # Only now: the reader takes a row's line from the order of rows.
     connection.execute("SET preserve_insertion_order = false")

@@ -33,6 +33,7 @@ from contract.verdict import Verdict
 from delivery.bad_row_limit import BadRowLimit, SettingsError
 from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
+from delivery.mapping import STANDARD, FileMapping, mapping_of
 from delivery.rules import SUITES, SuiteError
 from delivery.storage import Storage, open_storage
 
@@ -82,6 +83,7 @@ def validate(
     settings: Settings,
     now: datetime,
     suites: Traversable,
+    mapping: FileMapping = STANDARD,
 ) -> Verdict:
     """Check a delivery, store all results in ``output``, and return the verdict.
 
@@ -95,7 +97,7 @@ def validate(
     phases = Phases()
     with _database(work, settings) as connection:
         with phases.timed("read"):
-            readings, gx = read(delivery.files, connection)
+            readings, gx = read(delivery.files, connection, mapping)
         check_tables.create(connection, readings, typical_rows=history.typical_rows(), known=known)
         checks = gx.Checks(connection)
         runs = []
@@ -176,11 +178,21 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR|URI",
         help="orders.parquet and products.parquet with ids accepted before",
     )
+    parser.add_argument(
+        "--mapping",
+        metavar="FILE",
+        type=Path,
+        default=mapping_of(os.environ),
+        help="mapping.toml, with --input: other column and file names (default MAPPING)",
+    )
     parser.add_argument("--run-id", help="with --input; by default the time of the start")
     parser.add_argument(
         "--memory-limit", metavar="SIZE", help="for DuckDB, such as 200MB (default 512MB)"
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.manifest and arguments.mapping:
+        parser.error("--mapping (MAPPING) is for --input; a run of the pipeline has no mapping")
+    return arguments
 
 
 def main(
@@ -195,13 +207,14 @@ def main(
 def _run(arguments: argparse.Namespace, now: datetime) -> int:
     try:
         settings = Settings.from_env(os.environ, arguments.memory_limit)
+        mapping = FileMapping.read(arguments.mapping) if arguments.mapping else STANDARD
         with tempfile.TemporaryDirectory(prefix="validate-") as scratch:
             work = Path(scratch)
             if arguments.manifest:
                 delivery = Delivery.of_manifest(arguments.manifest, work / "incoming")
             else:
                 run_id = arguments.run_id or f"local-{now:%Y%m%dT%H%M%SZ}"
-                delivery = Delivery.of_folder(arguments.input, run_id)
+                delivery = Delivery.of_folder(arguments.input, run_id, mapping)
             output = open_storage(arguments.output, work)
             known = fetch_known(arguments.known, work / "known") if arguments.known else None
 
@@ -216,6 +229,7 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
                     settings=within,
                     now=now,
                     suites=SUITES,
+                    mapping=mapping,
                 )
 
             verdict = _with_enough_memory(attempt, settings)

@@ -92,9 +92,15 @@ def category_kpis(orders: DataFrame, lines: DataFrame, products: DataFrame) -> D
 
 def order_kpis(orders: DataFrame, lines: DataFrame) -> DataFrame:
     """KPIs per order_date, as ORDER_KPIS; orders without lines count."""
-    items = lines.groupBy("order_id").agg(F.sum("quantity").alias("items"))
+    line_value = F.col("quantity").cast(DecimalType(18, 0)) * F.col("unit_price")
+    items = lines.groupBy("order_id").agg(
+        F.sum("quantity").alias("items"), F.round(F.sum(line_value), 2).alias("lines_amount")
+    )
+    # Only a mapping leaves total_amount empty: it is then the sum of the order's lines.
+    amount = F.coalesce("total_amount", F.coalesce("lines_amount", F.lit(0)).cast(AMOUNT))
     per_day = (
         orders.join(items, on="order_id", how="left")
+        .withColumn("total_amount", amount)
         .groupBy("order_date")
         .agg(
             F.count("*").alias("total_orders"),

@@ -51,6 +51,7 @@ from delivery.bad_row_limit import BadRowLimit
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
 from delivery.landed_files import DeliveryError, LandedFile, files_in
+from delivery.mapping import STANDARD, FileMapping, mapping_of
 from delivery.reader import FileReading
 from delivery.rejected_rows import RejectedRow
 from delivery.rules import SuiteError
@@ -68,7 +69,10 @@ EXIT_NOTHING_TO_DO: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.mapping and options.input is None:
+        parser.error("--mapping (MAPPING) is for --input; the rows of a run or a ledger are read")
     # --dry-run is for a person, who reads text.
     manifest = None if options.dry_run else options.manifest
     with container_log(errors_as="error", manifest=manifest):
@@ -105,10 +109,12 @@ def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
 
 def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
     limit = BadRowLimit.from_env(os.environ)
-    files = files_in(options.input)
+    mapping = FileMapping.read(options.mapping) if options.mapping else STANDARD
+    files = files_in(options.input, mapping.dataset_of)
     size = sum(file.path.stat().st_size for file in files)
     with sessions.starting(choice.engine, input_bytes=size) as session:
-        read = read_and_stage(files, scratch, limit, today=datetime.now(UTC).date())
+        today = datetime.now(UTC).date()
+        read = read_and_stage(files, scratch, limit, today=today, mapping=mapping)
         for row in read.left_out:
             if row.outcome == "file_rejected":
                 log.warning("%s: %s: %s", row.file, *row.reasons, row.raw)
@@ -191,7 +197,12 @@ class ReadDelivery:
 
 
 def read_and_stage(
-    files: Sequence[LandedFile], scratch: Path, limit: BadRowLimit, *, today: date
+    files: Sequence[LandedFile],
+    scratch: Path,
+    limit: BadRowLimit,
+    *,
+    today: date,
+    mapping: FileMapping = STANDARD,
 ) -> ReadDelivery:
     """Read CSV files, apply the rules and write the rows that count to ``scratch``.
 
@@ -199,7 +210,7 @@ def read_and_stage(
     """
     # Uses scratch when four fifths of the memory are full.
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
-        readings = reader.read(files, connection)
+        readings = reader.read(files, connection, mapping=mapping)
         apply_rules(connection, readings, limit, today=today)
         left_out = list(rejected_rows.find(connection, readings, limit))
         identity.resolve(connection)
@@ -231,6 +242,13 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--input", type=Path, metavar="DIR", help="folder of CSV files")
     source.add_argument("--manifest", metavar="URI", help="manifest of a validated run, s3://…")
     source.add_argument("--ledger", metavar="DIR|URI", help="ledger to compute from")
+    parser.add_argument(
+        "--mapping",
+        type=Path,
+        default=mapping_of(os.environ),
+        metavar="FILE",
+        help="mapping.toml, with --input: other column and file names (default MAPPING)",
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("out"), metavar="DIR", help="folder to write to (out)"
     )

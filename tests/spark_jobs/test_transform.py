@@ -80,7 +80,8 @@ def test_what_is_left_out_is_listed_with_file_line_reasons_and_text(tmp_path: Pa
                 "missing_column",
                 "line 1: no column total_amount: its first line is"
                 " 'order_id,user_id,order_date,status'; name the columns as"
-                " order_id,user_id,order_date,total_amount,status",
+                " order_id,user_id,order_date,total_amount,status, or add to mapping.toml under"
+                ' [orders]: total_amount = "ITS NAME IN THE FILE"',
                 "file_rejected",
             ],
             ["order_items_1.csv", "2", "bad_unit_price", "1,p,1,abc", "quarantined"],
