@@ -450,6 +450,25 @@ def test_a_fault_that_no_expectation_names_is_a_failure_of_the_run(
         validate_folder(write_delivery(tmp_path / "incoming", files), suites=suites)
 
 
+def test_a_rule_of_a_native_type_is_added_without_python(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    suites = tmp_path / "suites"
+    suites.mkdir()
+    added = {
+        "type": "expect_column_values_to_not_match_regex",
+        "severity": "critical",
+        "kwargs": {"column": "order_id", "regex": "^O1-[12]$"},
+        "meta": {"reason": "test_order", "effect": "quarantine_row", "explanation": "."},
+    }
+    incoming = write_delivery(tmp_path / "incoming", clean_files())
+    outcome = validate_folder(incoming, suites=broken(suites, added))
+    assert outcome.quarantined() == {
+        ("orders_1.csv", 3, ("test_order",)),
+        ("orders_1.csv", 4, ("test_order",)),
+    }
+
+
 def test_a_table_with_other_columns_is_a_failure_of_the_run(
     validate_folder: Validate, tmp_path: Path
 ) -> None:
