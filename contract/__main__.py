@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import typed_json
+from .known_ids import KnownIds
 from .manifest import Manifest
 from .notice import Notice
 from .published import PublishedReport
@@ -20,6 +21,7 @@ def schemas() -> dict[str, Any]:
         "verdict": Verdict,
         "published": PublishedReport,
         "notice": Notice,
+        "known_ids": KnownIds,
     }
     return {f"{name}.json": typed_json.schema(record) for name, record in documents.items()}
 

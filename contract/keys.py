@@ -54,6 +54,9 @@ PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
 REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
 # The ledger until the first rebuild.
 FIRST_LEDGER: Final = f"{LEDGER}main"
+# The ids that the current ledger has, for the validator: which files have them, and the products.
+KNOWN_IDS: Final = f"{LEDGER}known_ids.json"
+KNOWN_PRODUCTS: Final = f"{LEDGER}known_products.parquet"
 DATA_DOCS_INDEX: Final = f"{DATA_DOCS}index.html"
 # The validator's list of runs; it includes runs whose files were all rejected.
 DATA_DOCS_RUNS: Final = f"{DATA_DOCS}history/latest.json"

@@ -1,7 +1,7 @@
 """What a run published, ``runs/RUN/published.json``: the last thing that the transformer writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Self
 
@@ -17,6 +17,8 @@ class PublishedReport:
     ``items`` and ``deleted`` count KPI items. ``superseded`` are dates that a newer run publishes.
     ``new_files`` to ``held_lines`` describe the run's commit to the ledger, ``new_rows`` by
     dataset; ``bytes`` is the size of the claimed files; ``seconds`` are those of each phase.
+    ``held_lines`` are all that are pending in the ledger, ``delivery_held_lines`` those of the
+    run's own files, with the number of each reason; None for a run that committed nothing.
     """
 
     run_id: str
@@ -37,6 +39,8 @@ class PublishedReport:
     held_lines: int
     bytes: int
     seconds: Mapping[str, float]
+    delivery_held_lines: int | None = None
+    delivery_held_reasons: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return typed_json.to_json(self)

@@ -22,6 +22,8 @@ from contract.kpi_columns import (
     KpiTable,
     Quotient,
 )
+from contract.published import PublishedReport
+from contract.row_counts import RowCounts
 from contract.verdict import Verdict
 
 FORMAT: Final = 1
@@ -141,18 +143,24 @@ class RunFigures:
     dates: int | None = None
 
     @classmethod
-    def of(cls, verdict: Verdict, *, task: str, dates: int | None) -> Self:
-        """Read them from a verdict. ``dates`` is how many dates the run published, if any."""
-        reasons: dict[str, int] = {}
-        for file in verdict.files:
-            for reason, count in file.reasons.items():
-                reasons[reason] = reasons.get(reason, 0) + count
-        totals = verdict.totals
+    def of(
+        cls,
+        verdict: Verdict,
+        published: PublishedReport | None = None,
+        *,
+        task: str,
+        dates: int | None,
+    ) -> Self:
+        """Read them from a verdict, and what the run published, if anything.
+
+        ``dates`` is how many dates that were.
+        """
+        rows, totals = RowCounts.of(verdict, published), verdict.totals
         return cls(
             run_id=verdict.run_id,
             task=task,
             at=verdict.created_at.isoformat(),
-            outcome=verdict.outcome,
+            outcome=rows.outcome,
             files=totals.files,
             rejected_files=totals.rejected_files,
             rejected=[
@@ -160,11 +168,11 @@ class RunFigures:
                 for file in verdict.rejected[:_KEPT_REJECTED_FILES]
             ],
             rows={
-                "accepted": totals.accepted_rows,
-                "quarantined": totals.quarantined_rows,
-                "held": totals.held_rows,
+                "accepted": rows.accepted,
+                "quarantined": rows.quarantined,
+                "held": rows.held,
             },
-            reasons=dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
+            reasons=rows.reasons,
             quarantined_rows=verdict.quarantined_rows,
             dates=dates,
         )

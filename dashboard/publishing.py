@@ -150,7 +150,7 @@ def _runs(
     ]
     verdict = None if report.task == "recompute" else bucket.verdict(report.run_id)
     if verdict is not None:
-        return [*found, RunFigures.of(verdict, task=report.task, dates=dates)]
+        return [*found, RunFigures.of(verdict, report, task=report.task, dates=dates)]
     return [
         *found,
         RunFigures(

@@ -21,6 +21,7 @@ from delivery.reader import FileReading
 from delivery.rules import SuiteError
 
 from . import check_tables
+from .known_ids import KnownBefore
 
 if TYPE_CHECKING:
     from .gx import Checks, Outcome, SuiteRun
@@ -51,6 +52,7 @@ def check_and_set_aside(
     checks: "Checks",
     *,
     suites: Traversable,
+    known: KnownBefore | None,
     readings: Sequence[FileReading],
     limit: BadRowLimit,
     run_id: str,
@@ -62,7 +64,7 @@ def check_and_set_aside(
         SuiteError: the suite could not be loaded or computed, or Great Expectations does not count
             the failing rows that are set aside.
     """
-    check_tables.create_for(wanted.suite, connection)
+    check_tables.create_for(wanted.suite, connection, known)
     found = checks.run(
         suites / f"{wanted.suite}.json",
         table=wanted.table,

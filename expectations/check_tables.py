@@ -2,14 +2,14 @@
 
 :func:`create` and :func:`create_for` leave
 
-``known_orders``, ``known_products``: the ids that earlier runs accepted;
+``known_orders``, ``known_products``: the ids of order_items that earlier runs accepted;
+``unchecked_orders``: those of known_orders that were not looked up and are left to the ledger;
 ``typical_rows``: the usual number of rows of a dataset's file;
 ``valid_lines``: the lines that are accepted;
 ``lines_by_order``, ``line_totals``, ``order_totals``: what the lines of each order add up to.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -17,6 +17,9 @@ import duckdb
 from delivery import set_aside
 from delivery.identity import has_line_ids, once_across_files
 from delivery.reader import FileReading
+
+from . import known_ids
+from .known_ids import KnownBefore
 
 _TYPICAL_ROWS: Final = "CREATE TABLE typical_rows (dataset VARCHAR, rows BIGINT)"
 _VALID_LINES: Final = """
@@ -88,30 +91,27 @@ def create(
     readings: Sequence[FileReading],
     *,
     typical_rows: Mapping[str, int],
-    known: Path | None,
 ) -> None:
     """Create the tables that all suites use, and add the reader's faults to the datasets' tables.
 
-    ``typical_rows`` is the usual number of rows of a dataset's file; ``known`` a folder with
-    orders.parquet and products.parquet, the ids accepted by earlier runs.
+    ``typical_rows`` is the usual number of rows of a dataset's file.
     """
     set_aside.create(connection, readings)
     connection.execute(_TYPICAL_ROWS)
     if typical_rows:
         connection.executemany("INSERT INTO typical_rows VALUES (?, ?)", list(typical_rows.items()))
-    for dataset, key in (("orders", "order_id"), ("products", "product_id")):
-        ids = known / f"{dataset}.parquet" if known else None
-        connection.execute(f"CREATE TABLE known_{dataset} ({key} VARCHAR)")
-        if ids is not None and ids.is_file():
-            connection.execute(
-                f"INSERT INTO known_{dataset} SELECT DISTINCT {key} FROM read_parquet(?)",  # noqa: S608
-                [str(ids)],
-            )
 
 
-def create_for(suite: str, connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables of one suite; those before it have set their rows aside."""
-    if suite == "relations":
+def create_for(
+    suite: str, connection: duckdb.DuckDBPyConnection, known: KnownBefore | None
+) -> None:
+    """Create the tables of one suite; those before it have set their rows aside.
+
+    ``known`` is None when nothing was accepted before.
+    """
+    if suite == "order_items":
+        known_ids.look_up(connection, known)
+    elif suite == "relations":
         connection.execute(_VALID_LINES)
         [(rows,)] = connection.execute("SELECT count(*) FROM order_items").fetchall()
         parts = 1 + rows // _LINES_PER_PART

@@ -32,11 +32,15 @@ _CHUNK: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The files of a run in the order of their landing, and the keys they were claimed under."""
+    """The files of a run in the order of their landing, and the keys they were claimed under.
+
+    ``manifest`` is None for a folder.
+    """
 
     run_id: str
     files: Sequence[LandedFile]
     keys: Sequence[str]
+    manifest: Manifest | None = None
 
     @classmethod
     def of_folder(cls, folder: Path, run_id: str, mapping: FileMapping = STANDARD) -> Self:
@@ -62,6 +66,7 @@ class Delivery:
             run_id=manifest.run_id,
             files=[file for file, _ in pairs],
             keys=[key for _, key in pairs],
+            manifest=manifest,
         )
 
 
@@ -162,15 +167,3 @@ def _fetch(
         landed_at=file.landed_at,
         sha256=digest.hexdigest(),
     )
-
-
-def fetch_known(uri: str, folder: Path) -> Path:
-    """Return a local folder with the orders.parquet and products.parquet of a folder or prefix."""
-    if "://" not in uri:
-        return Path(uri)
-    source = open_storage(uri, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("orders.parquet", "products.parquet"):
-        if (content := source.get(name)) is not None:
-            (folder / name).write_bytes(content)
-    return folder

@@ -40,7 +40,8 @@ from delivery.storage import Storage, open_storage
 from . import check_tables, data_docs, report, summary
 from .check import CHECKS, check_and_set_aside
 from .found import file_verdicts, warnings
-from .read import THREADS, Delivery, fetch_known, read
+from .known_ids import KnownBefore
+from .read import THREADS, Delivery, read
 from .verdict import compose
 from .write import write_rows
 
@@ -79,7 +80,7 @@ def validate(
     output: Storage,
     *,
     work: Path,
-    known: Path | None,
+    known: KnownBefore | None,
     settings: Settings,
     now: datetime,
     suites: Traversable,
@@ -98,7 +99,7 @@ def validate(
     with _database(work, settings) as connection:
         with phases.timed("read"):
             readings, gx = read(delivery.files, connection, mapping)
-        check_tables.create(connection, readings, typical_rows=history.typical_rows(), known=known)
+        check_tables.create(connection, readings, typical_rows=history.typical_rows())
         checks = gx.Checks(connection)
         runs = []
         for each in CHECKS:
@@ -108,6 +109,7 @@ def validate(
                     each,
                     checks,
                     suites=suites,
+                    known=known,
                     readings=readings,
                     limit=settings.bad_rows,
                     run_id=run_id,
@@ -176,7 +178,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--known",
         metavar="DIR|URI",
-        help="orders.parquet and products.parquet with ids accepted before",
+        help="orders.parquet and products.parquet with ids accepted before; by default those of"
+        " the ledger in the manifest's bucket",
     )
     parser.add_argument(
         "--mapping",
@@ -216,7 +219,7 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
                 run_id = arguments.run_id or f"local-{now:%Y%m%dT%H%M%SZ}"
                 delivery = Delivery.of_folder(arguments.input, run_id, mapping)
             output = open_storage(arguments.output, work)
-            known = fetch_known(arguments.known, work / "known") if arguments.known else None
+            known = _known(arguments, delivery, work / "known")
 
             def attempt(within: Settings, number: int) -> Verdict:
                 own = work / f"attempt-{number}"
@@ -252,6 +255,12 @@ def _run(arguments: argparse.Namespace, now: datetime) -> int:
     else:
         summary.show(verdict, output)
     return 0
+
+
+def _known(arguments: argparse.Namespace, delivery: Delivery, scratch: Path) -> KnownBefore | None:
+    if arguments.known:
+        return KnownBefore.of_folder(arguments.known, scratch)
+    return KnownBefore.of_run(delivery.manifest, scratch) if delivery.manifest else None
 
 
 def _with_enough_memory(attempt: Callable[[Settings, int], Verdict], settings: Settings) -> Verdict:

@@ -6,7 +6,6 @@ AWS: the execution's history, the verdict, the tables, the messages.
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +31,8 @@ from contract.keys import (
 )
 from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, ColumnType, KpiTable, readable
 from contract.notice import Notice
+from contract.published import PublishedReport
+from contract.row_counts import RowCounts
 from contract.states import State
 from contract.verdict import Totals, Verdict
 
@@ -60,6 +61,7 @@ class Run:
     visits: Sequence[Visit]
     cause: str = ""
     verdict: Verdict | None = None
+    published: PublishedReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +105,20 @@ class Shop:
 
     def verdict(self, run_id: str) -> Verdict | None:
         """Return the verdict on a run's files; None until there is one."""
+        text = self._read(RunKeys(run_id).verdict)
+        return None if text is None else Verdict.from_json(text)
+
+    def published(self, run_id: str) -> PublishedReport | None:
+        """Return what a run published; None until it has."""
+        text = self._read(RunKeys(run_id).published)
+        return None if text is None else PublishedReport.from_json(text)
+
+    def _read(self, key: str) -> bytes | None:
         s3 = self.session.client("s3")
         try:
-            found = s3.get_object(Bucket=self.stack.bucket, Key=RunKeys(run_id).verdict)
+            return s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()
         except s3.exceptions.NoSuchKey:
             return None
-        return Verdict.from_json(found["Body"].read())
 
     def items(self, table: KpiTable) -> list[dict[str, Any]]:
         dynamodb = self.session.resource("dynamodb").meta.client
@@ -188,6 +198,7 @@ def _watch(shop: Shop, progress: Console, *, deadline: float) -> list[Run]:
             runs, waiting = shop.runs(), shop.waiting()
             for found in runs:
                 found.verdict = shop.verdict(found.run_id)
+                found.published = shop.published(found.run_id)
             live.update(_render(runs, waiting))
             ended = bool(runs) and all(found.status != "RUNNING" for found in runs)
             failed = ended and runs[-1].status != "SUCCEEDED"
@@ -210,7 +221,7 @@ def _render(runs: list[Run], waiting: int) -> Group:
             if failed := sum(attempt.failed for attempt in visit.attempts):
                 note += f" {failed} failed attempts"
             if visit.state == State.VALIDATE_FILES and found.verdict:
-                note = _rows(found.verdict.totals)
+                note = _rows(found.verdict.totals, RowCounts.of(found.verdict, found.published))
             style = "bold" if visit.exited_at is None else None
             table.add_row(visit.state, f"{_seconds(visit, now):.2f}", note.strip(), style=style)
         parts.append(table)
@@ -218,11 +229,10 @@ def _render(runs: list[Run], waiting: int) -> Group:
     return Group(*parts)
 
 
-def _rows(totals: Totals) -> str:
+def _rows(totals: Totals, rows: RowCounts) -> str:
     return (
         f"{totals.files} files ({totals.rejected_files} rejected), {totals.rows:,} rows: "
-        f"{totals.accepted_rows:,} accepted, {totals.quarantined_rows:,} quarantined, "
-        f"{totals.held_rows:,} held back"
+        f"{rows.accepted:,} accepted, {rows.quarantined:,} quarantined, {rows.held:,} held back"
     )
 
 
@@ -281,8 +291,8 @@ def _show_times(runs: list[Run], first_upload: datetime, screen: Console) -> Non
 def _show_quarantine(found: Run, screen: Console) -> None:
     if found.verdict is None:
         return
-    screen.print(f"run {found.run_id}: {_rows(found.verdict.totals)}", soft_wrap=True)
-    reasons: Counter[str] = Counter()
+    rows = RowCounts.of(found.verdict, found.published)
+    screen.print(f"run {found.run_id}: {_rows(found.verdict.totals, rows)}", soft_wrap=True)
     for file in found.verdict.files:
         if file.status != "accepted":
             screen.print(
@@ -290,8 +300,7 @@ def _show_quarantine(found: Run, screen: Console) -> None:
                 soft_wrap=True,
                 markup=False,
             )
-        reasons.update(file.reasons)
-    for reason, count in reasons.most_common():
+    for reason, count in rows.reasons.items():
         screen.print(f"  {count:>7,} rows: {reason}")
 
 

@@ -1,7 +1,6 @@
 """The files and rows that a run quarantined, with their reasons; and their download."""
 
 import csv
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -61,6 +60,7 @@ class Download:
 def collect(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
     """Raises NotFoundError when there is no such run, or it has no verdict."""
     from contract.keys import RunKeys
+    from contract.row_counts import RowCounts
 
     keys = RunKeys(run_id)
     verdict = pipeline.documents.verdict(run_id)
@@ -70,9 +70,7 @@ def collect(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
             f"{run_id} has no verdict: it validates no files, or it has not validated them yet, or "
             f"it failed before; see `shopkpi show {run_id}`"
         )
-    reasons: Counter[str] = Counter()
-    for file in verdict.files:
-        reasons.update(file.reasons)
+    rows = RowCounts.of(verdict, pipeline.documents.published(run_id))
     return Quarantine(
         run_id=run_id,
         files=tuple(
@@ -87,9 +85,9 @@ def collect(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
             for file in verdict.files
             if file.status != "accepted"
         ),
-        reasons=dict(reasons.most_common()),
-        quarantined_rows=verdict.totals.quarantined_rows,
-        held_rows=verdict.totals.held_rows,
+        reasons=rows.reasons,
+        quarantined_rows=rows.quarantined,
+        held_rows=rows.held,
         rows=tuple(islice(_rows(pipeline, verdict.quarantined_rows), limit)),
     )
 

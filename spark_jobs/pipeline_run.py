@@ -120,7 +120,7 @@ def transform_run(
             committed = _commit(store, ledgers.target, now)
         plan = _plan(manifest, ledgers, committed, before, now)
         parts = kpis_by_part(plan.head, plan.dates, session, store.scratch, phases)
-        outcome = _publish(plan, parts, dynamodb, tables, phases, on_published)
+        outcome = _publish(plan, parts, store, dynamodb, tables, phases, on_published)
     log.info(
         "%(dates)d dates: %(items)d items written, %(deleted)d deleted",
         {"dates": len(plan.dates), "items": outcome.items, "deleted": outcome.deleted},
@@ -205,7 +205,12 @@ def _commit(store: RunStore, ledger: Ledger, now: datetime) -> Committed:
                 earlier = map(ledger.commit_of, changes.summary.known_from)
                 dates = (commit.dates for commit in earlier if commit)
                 return Committed(
-                    head=base, dates=frozenset[date]().union(*dates), summary=CommitSummary()
+                    head=base,
+                    dates=frozenset[date]().union(*dates),
+                    summary=CommitSummary(
+                        delivery_held_lines=changes.summary.delivery_held_lines,
+                        delivery_held_reasons=changes.summary.delivery_held_reasons,
+                    ),
                 )
             head = ledger.commit(base, changes, run_id=manifest.run_id, now=now)
     log.info(
@@ -235,6 +240,7 @@ def _plan(
 def _publish(
     plan: Plan,
     parts: Iterable[tuple[Sequence[date], Kpis]],
+    store: RunStore,
     dynamodb: "DynamoDBClient",
     tables: Tables,
     phases: Phases,
@@ -247,6 +253,8 @@ def _publish(
     newer: list[str] = []
     try:
         fence.acquire(plan.ledger, version, is_new_ledger=plan.is_rebuild)
+        # Not before: a rebuilt ledger is the one in use from here on.
+        store.write_known_ids(plan.head, plan.ledger)
         condition = fence.condition(plan.ledger, version)
         for dates, kpis in parts:
             with phases.timed("publish"):

@@ -11,9 +11,11 @@ from contract.typed_json import DocumentError
 from contract.verdict import FileVerdict, Verdict
 from delivery.storage import Bucket
 
+from . import known_ids
 from .errors import RunError
 from .ledger.ledger import Ledger
 from .ledger.merge import DeliveredFile, Delivery
+from .ledger.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -87,6 +89,9 @@ class RunStore:
             Body=report.to_json().encode(),
             ContentType="application/json",
         )
+
+    def write_known_ids(self, head: Snapshot, ledger: str) -> None:
+        known_ids.write(head, ledger, self.s3, self.bucket, self.scratch)
 
     @property
     def _keys(self) -> RunKeys:

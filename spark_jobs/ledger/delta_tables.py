@@ -67,7 +67,12 @@ def fetch(storage: Storage, name: str, files: Iterable[DataFile]) -> list[Path]:
     Raises:
         FileNotFoundError: a file has been deleted.
     """
-    return storage.fetch([f"{name}/{unquote(file.path)}" for file in files])
+    return storage.fetch([key_of(name, file) for file in files])
+
+
+def key_of(name: str, file: DataFile) -> str:
+    """Return the key of a table's file in the ledger: its path has the encoding of a URL."""
+    return f"{name}/{unquote(file.path)}"
 
 
 def load(storage: Storage, name: str) -> DeltaTable | None:

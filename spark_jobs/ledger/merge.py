@@ -20,6 +20,7 @@ from typing import Final
 import duckdb
 
 from contract.keys import DatasetName
+from delivery import identity
 from delivery.datasets import DATASETS
 
 from .delta_tables import DataFile
@@ -315,7 +316,10 @@ def _summary(connection: duckdb.DuckDBPyConnection) -> CommitSummary:
         SELECT count(*) FROM pending_lines JOIN order_partition USING (order_id)
         WHERE product_id IN (SELECT product_id FROM products_after)
         """
+    held, reasons = _held_back(connection)
     return CommitSummary(
+        delivery_held_lines=held,
+        delivery_held_reasons=reasons,
         new_files=number(connection, "SELECT count(*) FROM classified_files WHERE is_new"),
         duplicate_files=tuple(
             column(connection, "SELECT name FROM classified_files WHERE is_duplicate ORDER BY name")
@@ -330,3 +334,27 @@ def _summary(connection: duckdb.DuckDBPyConnection) -> CommitSummary:
             connection, "SELECT count(*) FROM rewritten_order_lines WHERE order_date IS NULL"
         ),
     )
+
+
+def _held_back(connection: duckdb.DuckDBPyConnection) -> tuple[int, dict[str, int]]:
+    """Count the delivery's own lines that are pending, in all and by reason."""
+    # A pending line that nothing concerns is not in order_partition, even if its order is known:
+    # then its product is not.
+    connection.execute("""
+        CREATE TEMP TABLE delivery_held AS
+            SELECT p.product_id IS NULL AS unknown_product,
+                   o.order_id IS NULL
+                       AND (a.order_id IS NOT NULL OR NOT unknown_product) AS unknown_order
+            FROM rewritten_order_lines AS l
+            LEFT JOIN products_after AS p USING (product_id)
+            LEFT JOIN order_partition AS o USING (order_id)
+            LEFT JOIN affected_orders AS a USING (order_id)
+            WHERE l.order_date IS NULL
+              AND l.file IN (SELECT sha256 FROM delivery_files WHERE dataset = 'order_items')
+        """)
+    counts = {
+        reason: number(connection, f"SELECT count(*) FROM delivery_held WHERE {reason}")
+        for reason in (identity.UNKNOWN_ORDER, identity.UNKNOWN_PRODUCT)
+    }
+    held = number(connection, "SELECT count(*) FROM delivery_held")
+    return held, {reason: count for reason, count in counts.items() if count}

@@ -22,7 +22,9 @@ class CommitSummary:
 
     ``duplicate_files`` are names whose bytes had landed before, ``known_from`` the runs that
     brought the very same file versions, ``new_rows`` counts by dataset. ``readmitted_lines`` were
-    released because their parent arrived, ``held_lines`` are all that are pending after it.
+    released because their parent arrived, ``held_lines`` are all that are pending after it, and
+    ``delivery_held_lines`` those of the delivery's own files, by reason in
+    ``delivery_held_reasons``; None in a commit of an earlier release.
     """
 
     new_files: int = 0
@@ -31,6 +33,8 @@ class CommitSummary:
     new_rows: Mapping[str, int] = field(default_factory=dict)
     readmitted_lines: int = 0
     held_lines: int = 0
+    delivery_held_lines: int | None = None
+    delivery_held_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,8 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.PRODUCTS_ACCEPTED,
         keys.REPORTED_WARNINGS,
         keys.DATA_DOCS_RUNS,
+        keys.KNOWN_IDS,
+        keys.KNOWN_PRODUCTS,
         run.manifest,
         run.kept_manifest,
         run.verdict,

@@ -16,6 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 from contract.verdict import Verdict
 from delivery.storage import Folder
 from expectations import validate
+from expectations.known_ids import KnownBefore
 from tests.conftest import write_delivery
 from tests.spark_jobs.shop import aws
 
@@ -95,6 +96,8 @@ def validate_folder(tmp_path_factory: pytest.TempPathFactory) -> Validate:
     ) -> Outcome:
         root = output or tmp_path_factory.mktemp("output")
         known = kwargs.pop("known", None)
+        if isinstance(known, Path):
+            known = KnownBefore.of_folder(str(known), tmp_path_factory.mktemp("known"))
         suites = kwargs.pop("suites", validate.SUITES)
         verdict = validate.validate(
             validate.Delivery.of_folder(folder, run_id),

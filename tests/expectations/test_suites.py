@@ -81,7 +81,11 @@ UNKNOWN_TOO = {
     ("order_items", "malformed_product_id"): ("unknown_product", 1, "warning"),
 }
 REPEATED = {("orders", "repeated_order_id"), ("products", "repeated_product_id")}
-IN_OTHER_WAYS = {("relations", "order_without_lines"), ("relations", "differing_lines")}
+IN_OTHER_WAYS = {
+    ("relations", "order_without_lines"),
+    ("relations", "differing_lines"),
+    ("order_items", "order_left_to_ledger"),
+}
 
 
 MANY = 11 * ROWS

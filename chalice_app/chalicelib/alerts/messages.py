@@ -11,6 +11,7 @@ from typing import Final
 
 from contract.keys import RunKeys
 from contract.notice import Notice
+from contract.row_counts import RowCounts
 from contract.verdict import HELD_BACK, FileVerdict
 
 from ..aws.causes import readable
@@ -167,15 +168,15 @@ class _Paragraphs:
         ]
 
     def held_rows(self) -> list[str]:
-        held = sum(file.held_rows for file in self.files)
-        if not held:
+        if self.run.verdict is None:
             return []
-        counts = {
-            parent: sum(file.reasons.get(reason, 0) for file in self.files)
-            for reason, parent in HELD_BACK.items()
-        }
-        why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in counts.items() if n)
-        return [f"Held back, {_number(held, 'row')}: {why}; each counts once that is delivered."]
+        rows = RowCounts.of(self.run.verdict, self.run.published)
+        if not rows.held:
+            return []
+        why = ", ".join(f"{n:,} whose {parent} is unknown" for parent, n in rows.held_back.items())
+        return [
+            f"Held back, {_number(rows.held, 'row')}: {why}; each counts once that is delivered."
+        ]
 
     def published(self) -> list[str]:
         published = self.run.published

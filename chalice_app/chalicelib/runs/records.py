@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from contract.manifest import Manifest
 from contract.published import PublishedReport
+from contract.row_counts import RowCounts
 from contract.verdict import Verdict
 
 from ..aws.run_table import RunRecord
@@ -41,7 +42,7 @@ def record(
         "cause": None if outcome.cause is None else outcome.cause[:_MAX_CAUSE],
         "replay": replay_command(outcome.run_id, settings),
         **_from_manifest(outcome.manifest),
-        **_from_verdict(outcome.verdict),
+        **_from_verdict(outcome.verdict, outcome.published),
         **_from_published(outcome.published),
         **_from_timeline(timeline, outcome, settings),
     }
@@ -71,14 +72,15 @@ def _from_manifest(manifest: Manifest | None) -> dict[str, Any]:
     }
 
 
-def _from_verdict(verdict: Verdict | None) -> dict[str, Any]:
+def _from_verdict(verdict: Verdict | None, published: PublishedReport | None) -> dict[str, Any]:
     if verdict is None:
         return {}
+    rows = RowCounts.of(verdict, published)
     return {
         "rows": {
-            "accepted": verdict.totals.accepted_rows,
-            "quarantined": verdict.totals.quarantined_rows,
-            "held": verdict.totals.held_rows,
+            "accepted": rows.accepted,
+            "quarantined": rows.quarantined,
+            "held": rows.held,
         },
         "rejected_files": [
             {"name": file.name, "reason": file.reason}
