@@ -180,5 +180,9 @@ def _import_handler(function: LambdaFunction, home: Path) -> Callable[[Any, Any]
     for name in [name for name in sys.modules if name.split(".")[0] in _SHIPPED]:
         del sys.modules[name]
     module, _, attribute = str(function.handler).rpartition(".")
-    handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)
+    try:
+        handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)
+    except SystemExit as error:
+        # In AWS the process of the function ends, and the invocation fails with this error.
+        raise RuntimeError(f"Runtime.ExitError: {error}") from error
     return handler

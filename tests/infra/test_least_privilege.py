@@ -30,10 +30,18 @@ LOGS = "arn:aws:logs:eu-north-1:123456789012:log-group"
 # What only an accident, a race or a thousand runs bring about, or checks that only AWS makes.
 NOT_LIVED = {
     # Another starter of the same batch has written its manifest first.
-    "UploadRole": [PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    "UploadRole": [
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json"),
+        # An upload is the first to find that a run has died in line.
+        PermissionCheck.of(
+            "dynamodb:UpdateItem", "arn:aws:dynamodb:eu-north-1:123456789012:table/PipelineRuns"
+        ),
+    ],
     "KeeperRole": [PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
-    # A run started by hand finds the lock with a run that has just ended.
-    "ClaimFilesRole": [PermissionCheck.of("states:DescribeExecution", EXECUTION)],
+    # A run started by hand takes over the lock of a run that has died.
+    "ClaimFilesRole": [
+        PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/incoming/pipeline.lock")
+    ],
     # The answer to a move was lost and the move is tried again.
     "QuarantineRejectedRole": [
         PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")
