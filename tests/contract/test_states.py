@@ -23,6 +23,7 @@ PRODUCT = [
 NAMING_FUNCTIONS = {
     "chalice_app/app.py",
     "infra/functions.py",
+    "localcloud/__main__.py",
     "shopkpi/doctor.py",
     "shopkpi/pipeline.py",
 }

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from botocore.exceptions import ClientError
+
 from ..aws.executions import Executions
 from ..aws.run_lock import RunLock
 from ..aws.waiting_runs import MAX_WAITING, WaitingRun, WaitingRuns
@@ -40,9 +42,15 @@ class WaitingLine:
     def grant_next_turn(self) -> str | None:
         """Give the lock, if it is free, to the run that has waited longest; return that run's id.
 
-        Runs that have ended while they waited are removed.
+        Runs that have ended while they waited are removed. A line that cannot be read stops no
+        batch: the runs in it look again every five minutes.
         """
-        for run in self._runs.list():
+        try:
+            waiting = self._runs.list()
+        except ClientError:
+            log.warning("waiting line not read", exc_info=True)
+            return None
+        for run in waiting:
             if self._executions.status(self._settings.execution_arn(run.run_id)) != "RUNNING":
                 self._runs.leave(run)
                 continue
