@@ -146,27 +146,9 @@ class Checks:
             if rule.effect != "stop_run"
         }
         suite = load_suite(path)
-        asset = self._source.add_table_asset(table, table_name=table)
-        definition = self.context.validation_definitions.add(
-            gx.ValidationDefinition(
-                name=table,
-                data=asset.add_batch_definition_whole_table("delivery"),
-                suite=self.context.suites.add(suite),
-            )
+        result = self._evaluate(
+            suite, table, parameters, RunIdentifier(run_name=run_id, run_time=run_time)
         )
-        with warnings.catch_warnings():
-            # numpy's, about the median of an empty list of counts.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            result = definition.run(
-                expectation_parameters=dict(parameters),
-                result_format={
-                    # The lists in it are samples for Data Docs (20 rows, 200 values).
-                    "result_format": "COMPLETE",
-                    "unexpected_index_column_names": ["_file", "_line", "_lines"],
-                    "return_unexpected_index_query": False,
-                },
-                run_id=RunIdentifier(run_name=run_id, run_time=run_time),
-            )
         if len(result.results) != len(suite.expectations):
             raise SuiteError(
                 f"suite {suite.name}: {len(result.results)} of {len(suite.expectations)}"
@@ -186,6 +168,35 @@ class Checks:
                 )
             )
         return SuiteRun(suite=suite, table=table, outcomes=tuple(outcomes), result=result)
+
+    def _evaluate(
+        self,
+        suite: gx.ExpectationSuite,
+        table: str,
+        parameters: Mapping[str, str],
+        run: RunIdentifier,
+    ) -> Any:
+        asset = self._source.add_table_asset(table, table_name=table)
+        definition = self.context.validation_definitions.add(
+            gx.ValidationDefinition(
+                name=table,
+                data=asset.add_batch_definition_whole_table("delivery"),
+                suite=self.context.suites.add(suite),
+            )
+        )
+        with warnings.catch_warnings():
+            # numpy's, about the median of an empty list of counts.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return definition.run(
+                expectation_parameters=dict(parameters),
+                result_format={
+                    # The lists in it are samples for Data Docs (20 rows, 200 values).
+                    "result_format": "COMPLETE",
+                    "unexpected_index_column_names": ["_file", "_line", "_lines"],
+                    "return_unexpected_index_query": False,
+                },
+                run_id=run,
+            )
 
 
 def _unexpected_rows(found: Any, rule: Rule, suite: str) -> int:

@@ -23,7 +23,7 @@ _UNSIGNED: Final = Problem(
 )
 _BADLY_SIGNED: Final = Problem(
     problems.BAD_SIGNATURE,
-    "sign anew with credentials that have not expired, for the service execute-api and the API's"
+    "sign again with credentials that have not expired, for the service execute-api and the API's"
     " own region, on a clock that is right to five minutes",
 )
 _NOT_ALLOWED: Final = Problem(

@@ -84,7 +84,6 @@ REPEATED = {("orders", "repeated_order_id"), ("products", "repeated_product_id")
 IN_OTHER_WAYS = {
     ("relations", "order_without_lines"),
     ("relations", "differing_lines"),
-    ("order_items", "order_left_to_ledger"),
 }
 
 
@@ -231,7 +230,12 @@ def failing_fixture(suite: str, reason: str) -> str:
     return f"{dataset}_z_{reason}.csv"
 
 
-CHECKED = [key for key, rule in RULES.items() if rule.effect != "stop_run"]
+# Its lines are of a ledger that is too large to be read: tests/expectations/test_known_ids.py.
+CHECKED = [
+    (suite, reason)
+    for (suite, reason), rule in RULES.items()
+    if rule.effect != "stop_run" and reason != "order_left_to_ledger"
+]
 
 
 @pytest.mark.parametrize(("suite", "reason"), CHECKED)
