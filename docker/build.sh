@@ -35,9 +35,11 @@ secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
 {
   echo "[global]"
-  # ":env:.name='value'" and "global.name='value'"; the environment comes first and wins.
+  # ":env:.name='value'" and "global.name='value'"; the environment comes first and wins. Other
+  # settings, such as a constraint, name files that are not in the build.
   (python3 -m pip config list 2>/dev/null || true) |
-    sed -E "s/^[^.]*\\.([^=]*)='(.*)'$/\\1 = \\2/" | sort --stable --unique --key=1,1
+    sed -nE "s/^[^.]*\\.((extra-)?index-url|trusted-host|proxy|(default-)?timeout|retries)='(.*)'$/\\1 = \\4/p" |
+    sort --stable --unique --key=1,1
 } >"$secrets/pip.conf"
 authorities=${PIP_CERT:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}
 cat "$authorities" >"$secrets/ca.pem" 2>/dev/null || true
