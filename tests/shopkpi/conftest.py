@@ -119,6 +119,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             [execution] = shop.wait_for(lambda: ended(shop))
             assert execution["status"] == "SUCCEEDED"
             shop.run = execution["name"]
+            # The event of its end releases a lock of this run: also one that a test writes.
+            shop.wait_for(lambda: has_final_record(shop))
             yield shop
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,6 +130,13 @@ def ended(shop: Shop) -> list[Any]:
         stateMachineArn=shop.stack.state_machine_arn
     )["executions"]
     return [found for found in executions if found["status"] != "RUNNING"]
+
+
+def has_final_record(shop: Shop) -> bool:
+    found = shop.client("dynamodb").get_item(
+        TableName="PipelineRuns", Key={"run_id": {"S": shop.run}}
+    )
+    return "final" in found.get("Item", {})
 
 
 @pytest.fixture
