@@ -248,7 +248,7 @@ def test_a_delivery_of_bad_files_ends_with_a_verdict_and_without_a_retry(pipelin
         assert run.status == "FAILED"
         assert aws.exit_codes("validator") == [0]
         assert aws.exit_codes("transformer") == []
-        assert aws.shop.verdict(run.run_id)["totals"]["rejected_files"] == len(headless)
+        assert aws.shop.verdict(run.run_id).totals.rejected_files == len(headless)
         assert "AllFilesRejected" in aws.shop.messages()[0].subject
         assert aws.shop.waiting() == 0
 
