@@ -87,9 +87,9 @@ def _write_products(head: Snapshot, scratch: Path) -> Path | None:
         return None
     target = scratch / "known_products.parquet"
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
-        ids = connection.execute(
+        ids = connection.sql(
             "SELECT DISTINCT product_id FROM read_parquet($paths) ORDER BY product_id",
-            {"paths": paths},
+            params={"paths": paths},
         )
         pq.write_table(ids.to_arrow_table(), target, compression="zstd")
     return target
