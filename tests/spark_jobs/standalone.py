@@ -163,7 +163,8 @@ class Cluster:
         scratch = self.home / "scratch"
         scratch.mkdir(exist_ok=True)
         return {
-            **{name: value for name, value in os.environ.items() if name != "SPARK_REMOTE"},
+            # Without what PySpark sets in a process that has had a session.
+            **{name: value for name, value in os.environ.items() if "SPARK" not in name},
             "JAVA_HOME": str(self.java.resolve().parents[1]),
             "SPARK_HOME": str(SPARK_HOME),
             # A worker looks for it in folders that only a source tree of Spark has.
