@@ -9,12 +9,13 @@ from typing import Final, Literal
 
 DatasetName = Literal["orders", "order_items", "products"]
 
-# Order matters: the first pattern that matches a file's name wins.
-_FILE_NAMES: Final[tuple[tuple[re.Pattern[str], DatasetName], ...]] = (
-    (re.compile(r"order_items.*\.csv", re.IGNORECASE), "order_items"),
-    (re.compile(r"orders.*\.csv", re.IGNORECASE), "orders"),
-    (re.compile(r"products.*\.csv", re.IGNORECASE), "products"),
+# What the name of a file, or of a folder, begins with. Order matters: the first match wins.
+_NAMES: Final[tuple[tuple[re.Pattern[str], DatasetName], ...]] = (
+    (re.compile(r"order[_-]items", re.IGNORECASE), "order_items"),
+    (re.compile(r"orders", re.IGNORECASE), "orders"),
+    (re.compile(r"products", re.IGNORECASE), "products"),
 )
+_CSV: Final = re.compile(r".*\.csv(\.gz)?", re.IGNORECASE | re.DOTALL)
 
 
 # A key in S3 has at most 1,024 bytes. The longest one that a run makes of a file's name is
@@ -23,15 +24,24 @@ MAX_NAME_BYTES: Final = 800
 
 
 def dataset_of(key: str) -> DatasetName | None:
-    """Return the dataset that a file's name belongs to, or None for any other file.
+    """Return the dataset of a CSV file by its name, or by its nearest folder that has one.
 
-    >>> dataset_of("incoming/order_items_7.csv")
+    None for any other file.
+
+    >>> dataset_of("incoming/order-items_7.csv.gz")
     'order_items'
+    >>> dataset_of("incoming/orders/2025-03-30/part-00000.csv")
+    'orders'
     >>> dataset_of("incoming/pipeline.lock") is None
     True
     """
-    name = key.rsplit("/", 1)[-1]
-    return next((dataset for pattern, dataset in _FILE_NAMES if pattern.fullmatch(name)), None)
+    parts = key.split("/")
+    if not _CSV.fullmatch(parts[-1]):
+        return None
+    return next(
+        (dataset for part in reversed(parts) for pattern, dataset in _NAMES if pattern.match(part)),
+        None,
+    )
 
 
 # The folders of the bucket. Shops upload into INCOMING; a run moves each of its files to

@@ -10,21 +10,13 @@ from typing import Final
 
 from contract.keys import DatasetName
 
-STATUSES: Final = (
-    "pending",
-    "processing",
-    "shipped",
-    "delivered",
-    "completed",
-    "returned",
-    "refunded",
-    "cancelled",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column and its type in DuckDB; an empty value of a ``required`` column is unreadable.
+
+    A ``key`` names an order, a customer, a product or a category; an ``is_id`` one comes from
+    the shop's own numbering.
 
     The rest is from :mod:`delivery.mapping`. ``names`` are the column's names in a file, in lower
     case, of which the first that is present counts; by default ``name``. A ``constant`` is the
@@ -35,6 +27,7 @@ class Column:
     name: str
     sql_type: str
     required: bool = True
+    key: bool = False
     names: tuple[str, ...] = ()
     constant: str | None = None
     from_lines: bool = False
@@ -51,12 +44,20 @@ class Column:
         return next((name for name in self.names or (self.name,) if name in header), None)
 
     @property
+    def is_id(self) -> bool:
+        return self.key and self.name.endswith("_id")
+
+    @property
     def missing(self) -> str:
         return f"missing_{self.name}"
 
     @property
     def bad(self) -> str:
         return f"bad_{self.name}"
+
+    @property
+    def mangled(self) -> str:
+        return f"mangled_{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ class Dataset:
 ORDERS: Final = Dataset(
     "orders",
     (
-        Column("order_id", "VARCHAR"),
+        Column("order_id", "VARCHAR", key=True),
         # An order without a customer counts, except in unique_customers.
-        Column("user_id", "VARCHAR", required=False),
+        Column("user_id", "VARCHAR", required=False, key=True),
         Column("order_date", "DATE"),
         Column("total_amount", "DECIMAL(18,2)"),
         Column("status", "VARCHAR"),
@@ -88,8 +89,8 @@ ORDERS: Final = Dataset(
 ORDER_ITEMS: Final = Dataset(
     "order_items",
     (
-        Column("order_id", "VARCHAR"),
-        Column("product_id", "VARCHAR"),
+        Column("order_id", "VARCHAR", key=True),
+        Column("product_id", "VARCHAR", key=True),
         Column("quantity", "BIGINT"),
         Column("unit_price", "DECIMAL(18,4)"),
     ),
@@ -97,8 +98,8 @@ ORDER_ITEMS: Final = Dataset(
 PRODUCTS: Final = Dataset(
     "products",
     (
-        Column("product_id", "VARCHAR"),
-        Column("category", "VARCHAR"),
+        Column("product_id", "VARCHAR", key=True),
+        Column("category", "VARCHAR", key=True),
         Column("name", "VARCHAR", required=False),
         Column("price", "DECIMAL(18,2)"),
     ),
@@ -109,6 +110,7 @@ DATASETS: Final = {dataset.name: dataset for dataset in (ORDERS, ORDER_ITEMS, PR
 EMPTY_FILE: Final = "empty_file"
 NOT_CSV: Final = "not_csv"
 NOT_UTF8: Final = "not_utf8"
+DAMAGED_GZIP: Final = "damaged_gzip"
 MISSING_COLUMN: Final = "missing_column"
 DUPLICATE_COLUMN: Final = "duplicate_column"
 # Not an error: the same bytes were delivered twice, and count once.
@@ -119,4 +121,5 @@ WRONG_FIELD_COUNT: Final = "wrong_field_count"
 MALFORMED_QUOTING: Final = "malformed_quoting"
 INVALID_ENCODING: Final = "invalid_encoding"
 ROW_TOO_LONG: Final = "row_too_long"
+STRAY_QUOTE: Final = "stray_quote"
 MAX_ROW_BYTES: Final = 1024 * 1024

@@ -31,7 +31,9 @@ class LandedFile:
 def files_in(
     folder: Path, dataset_of: Callable[[str], DatasetName | None] = dataset_of
 ) -> list[LandedFile]:
-    """List the CSV files of a folder that have a dataset's name, sorted by name.
+    """List the CSV files of a folder and its folders that are of a dataset, sorted by name.
+
+    A file's name is its path within the folder.
 
     ``dataset_of`` returns the dataset of a file name; a mapping has its own.
 
@@ -41,9 +43,9 @@ def files_in(
     if not folder.is_dir():
         raise DeliveryError(f"{folder}: no such folder; --input takes a folder of CSV files")
     found = [
-        LandedFile(name=path.name, path=path, dataset=dataset)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and (dataset := dataset_of(path.name)) is not None
+        LandedFile(name=name, path=path, dataset=dataset)
+        for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*"))
+        if path.is_file() and (dataset := dataset_of(name)) is not None
     ]
     if not found:
         raise DeliveryError(

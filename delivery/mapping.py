@@ -13,8 +13,9 @@ from typing import Any, Final, Self, get_args
 
 from contract.keys import DatasetName, dataset_of
 
-from .datasets import DATASETS, STATUSES, Column, Dataset
+from .datasets import DATASETS, Column, Dataset
 from .landed_files import DeliveryError
+from .words import NULL_WORDS, STATUS_WORDS, STATUSES, null_words
 
 LINE_ID: Final = "line_id"
 _DATASET_NAMES: Final[tuple[DatasetName, ...]] = get_args(DatasetName)
@@ -26,10 +27,23 @@ class MappingError(DeliveryError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMapping:
-    """How files are read: the datasets' columns, and glob patterns of file names in lower case."""
+    """How files are read: the datasets' columns, and glob patterns of file names in lower case.
+
+    ``null_words``, in lower case, are missing values in ids, categories and statuses.
+    """
 
     datasets: Mapping[DatasetName, Dataset] = field(default_factory=lambda: DATASETS)
     patterns: tuple[tuple[str, DatasetName], ...] = ()
+    null_words: tuple[str, ...] = NULL_WORDS
+
+    @classmethod
+    def from_settings(cls, path: Path | None, env: Mapping[str, str]) -> Self:
+        """Read a mapping file, if there is one, and the setting NULL_WORDS.
+
+        Raises:
+            MappingError: the file can't be used.
+        """
+        return replace(cls.read(path) if path else cls(), null_words=null_words(env))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -112,9 +126,11 @@ class _Table:
 
 def _statuses(table: _Table) -> tuple[tuple[str, str], ...]:
     for word, status in table.values.items():
-        if status not in STATUSES:
+        if status not in STATUS_WORDS:
             raise table.error(word, f"is {status!r}; use one of {', '.join(STATUSES)}")
-    return tuple((word.strip().lower(), status) for word, status in table.values.items())
+    return tuple(
+        (word.strip().lower(), STATUS_WORDS[status]) for word, status in table.values.items()
+    )
 
 
 def _dataset(dataset: Dataset, table: _Table, words: tuple[tuple[str, str], ...]) -> Dataset:

@@ -7,8 +7,8 @@ all see the same rows. After :func:`read`, the connection holds
     the dataset's columns, typed and cleaned (NULL where missing or unreadable), and
     ``_file`` (USMALLINT, the ordinal of a :class:`FileReading`), ``_line`` (BIGINT, the
     physical line on which the record starts; the header is line 1), ``_lines`` (INTEGER,
-    how many physical lines it spans) and ``_unreadable`` (VARCHAR[] of ``missing_<column>``
-    and ``bad_<column>``, NULL when every value can be read);
+    how many physical lines it spans) and ``_unreadable`` (VARCHAR[] of ``missing_<column>``,
+    ``bad_<column>`` and ``mangled_<column>``, NULL when every value can be read);
 ``unreadable_rows``
     ``_file``, ``_line``, ``_lines``, ``reason``: records that do not split into the
     header's columns.
@@ -16,7 +16,8 @@ all see the same rows. After :func:`read`, the connection holds
 DuckDB parses every file. Where the number of parsed rows does not explain the number of
 physical lines (embedded newlines, blank lines, malformed records), counting rows does not give
 their lines. Such a file is read again by :mod:`delivery.records`, written as plain CSV with line
-numbers, and passed to the same SQL.
+numbers, and passed to the same SQL. So is a file that DuckDB may split by other rules than
+that module has: both give the same rows for any file.
 """
 
 import tempfile
@@ -29,12 +30,12 @@ from typing import Literal
 import duckdb
 
 from . import datasets
-from .datasets import Dataset
-from .file_checks import FileFault, check_bytes, check_header
+from .file_checks import NO_HEADER, FileFault, FileShape, check_bytes, check_header
+from .gzip_files import is_gzip, unpack
 from .landed_files import LandedFile, duplicates, in_order_of_landing
 from .mapping import STANDARD, FileMapping
-from .records import header_of, rewrite
-from .typed_rows import TRIM_ANY, TRIM_SPACES, insert
+from .records import Header, header_of, rewrite
+from .typed_rows import NotCleanError, PlainCsv, escaped, insert, insert_clean
 
 Status = Literal["read", "rejected", "duplicate"]
 
@@ -107,27 +108,66 @@ def _read_file(
     scratch: Path,
     mapping: FileMapping,
 ) -> FileReading:
-    path, dataset = reading.file.path, mapping.datasets[reading.file.dataset]
+    path = reading.file.path
+    if not is_gzip(path):
+        return _read_csv(reading, path, cursor, scratch, mapping)
+    unpacked = scratch / f"{reading.ordinal}.unpacked.csv"
+    try:
+        if fault := unpack(path, unpacked):
+            return _rejected(reading, fault)
+        return _read_csv(reading, unpacked, cursor, scratch, mapping)
+    finally:
+        unpacked.unlink(missing_ok=True)
+
+
+def _read_csv(
+    reading: FileReading,
+    path: Path,
+    cursor: duckdb.DuckDBPyConnection,
+    scratch: Path,
+    mapping: FileMapping,
+) -> FileReading:
+    dataset = mapping.datasets[reading.file.dataset]
     shape = check_bytes(path)
     if isinstance(shape, FileFault):
         return _rejected(reading, shape)
-    written = header_of(path)
-    if fault := check_header(written, dataset):
+    header = header_of(path)
+    if header is None:
+        return _rejected(reading, NO_HEADER)
+    if fault := check_header(header, dataset):
         return _rejected(reading, fault)
-    header = dataset.columns_in([name.lower() for name in written])
+    if header.line == 1 and not shape.irregular:
+        source = PlainCsv(
+            path=path,
+            columns=dataset.columns_in(header.columns),
+            unusual=shape.unusual,
+            exponents=shape.exponents,
+        )
+        for append in (insert_clean, insert):
+            cursor.execute("BEGIN")
+            try:
+                rows = append(cursor, reading.ordinal, source, dataset, mapping.null_words)
+            except NotCleanError:
+                cursor.execute("ROLLBACK")
+                continue
+            except (duckdb.InvalidInputException, duckdb.ConversionException):
+                rows = -1  # a record does not split into the header's columns
+            if _is_one_row_a_line(rows, shape, header):
+                cursor.execute("COMMIT")
+                return replace(reading, rows=rows)
+            cursor.execute("ROLLBACK")
+            break
+    return _read_line_by_line(reading, path, cursor, header, scratch, mapping)
 
-    if not shape.lone_carriage_returns:
-        cursor.execute("BEGIN")
-        trim = TRIM_ANY if shape.tabs else TRIM_SPACES
-        try:
-            rows = insert(cursor, reading.ordinal, path, header, dataset, trim)
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
-            rows = -1  # a record does not split into the header's columns
-        if rows + 1 == shape.lines:
-            cursor.execute("COMMIT")
-            return replace(reading, rows=rows)
-        cursor.execute("ROLLBACK")
-    return _read_line_by_line(reading, cursor, header, dataset, scratch)
+
+def _is_one_row_a_line(rows: int, shape: FileShape, header: Header) -> bool:
+    """Return whether each line after the header is a row with exactly the header's fields.
+
+    DuckDB skips empty fields after the last column. No line has one if the number of commas is
+    right, or if no line ends with an empty field.
+    """
+    exact = shape.commas == shape.lines * (len(header.written) - 1)
+    return rows + 1 == shape.lines and (exact or (shape.quoted and not shape.open_ends))
 
 
 def _rejected(reading: FileReading, fault: FileFault) -> FileReading:
@@ -136,20 +176,25 @@ def _rejected(reading: FileReading, fault: FileFault) -> FileReading:
 
 def _read_line_by_line(
     reading: FileReading,
+    path: Path,
     cursor: duckdb.DuckDBPyConnection,
-    header: Sequence[str],
-    dataset: Dataset,
+    header: Header,
     scratch: Path,
+    mapping: FileMapping,
 ) -> FileReading:
+    dataset = mapping.datasets[reading.file.dataset]
     plain, bad = scratch / f"{reading.ordinal}.csv", scratch / f"{reading.ordinal}.bad.csv"
-    unreadable = rewrite(reading.file.path, header, plain, bad)
-    columns = [*filter(None, header), "_line", "_lines"]
-    rows = insert(cursor, reading.ordinal, plain, columns, dataset, TRIM_ANY)
+    columns = dataset.columns_in(header.columns)
+    unreadable = rewrite(path, header, columns, plain, bad)
+    source = PlainCsv(
+        path=plain, columns=[*filter(None, columns), "_line", "_lines"], numbered=True
+    )
+    rows = insert(cursor, reading.ordinal, source, dataset, mapping.null_words)
     cursor.execute(
         "INSERT INTO unreadable_rows SELECT $ordinal, * FROM read_csv("
-        "$path, header=false, auto_detect=false,"
+        "$path, header=false, auto_detect=false, hive_partitioning=false,"
         " columns={'_line': 'BIGINT', '_lines': 'INTEGER', 'reason': 'VARCHAR'})",
-        {"ordinal": reading.ordinal, "path": str(bad)},
+        {"ordinal": reading.ordinal, "path": escaped(bad)},
     )
     plain.unlink()
     bad.unlink()

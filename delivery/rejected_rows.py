@@ -4,6 +4,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,23 +13,26 @@ import duckdb
 from contract import spreadsheet
 
 from .bad_row_limit import TOO_MANY_BAD_ROWS, BadRowLimit
+from .gzip_files import opened
 from .landed_files import LandedFile
 from .reader import FileReading
 from .set_aside import rows_by_file
 
-COLUMNS: Final = ("file", "line", "reasons", "raw", "outcome")
+COLUMNS: Final = ("file", "line", "last_line", "reasons", "raw", "outcome")
 Outcome = Literal["file_rejected", "file_skipped", "quarantined", "held"]
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row of a file, or the whole file: then ``line`` is None and ``raw`` explains the reason.
+    """A row of a file, or the whole file: then it has no lines and ``raw`` explains the reason.
 
+    ``line`` and ``last_line`` are the first and the last physical line of the row.
     A row that is ``held`` counts once its order or product is delivered, too.
     """
 
     file: str
     line: int | None
+    last_line: int | None
     reasons: tuple[str, ...]
     raw: str
     outcome: Outcome
@@ -49,15 +53,16 @@ def find(
             reason, detail = TOO_MANY_BAD_ROWS, limit.detail(bad, reading.rows)
         if reason is not None:
             outcome: Outcome = "file_skipped" if reading.status == "duplicate" else "file_rejected"
-            yield RejectedRow(reading.file.name, None, (reason,), detail or "", outcome)
+            yield RejectedRow(reading.file.name, None, None, (reason,), detail or "", outcome)
     rows: dict[int, dict[int, tuple[int, list[str], Outcome]]] = defaultdict(dict)
     for file, line, lines, reasons, what in connection.execute(_ROWS).fetchall():
         rows[file][line] = (lines, reasons, what)
     for ordinal, found in sorted(rows.items()):
         spans = ((line, lines) for line, (lines, *_) in found.items())
         for line, raw in raw_text(readings[ordinal].file, spans):
-            _, reasons, what = found[line]
-            yield RejectedRow(readings[ordinal].file.name, line, tuple(reasons), raw, what)
+            lines, reasons, what = found[line]
+            name = readings[ordinal].file.name
+            yield RejectedRow(name, line, line + lines - 1, tuple(reasons), raw, what)
 
 
 def count(rows: Iterable[RejectedRow]) -> Counter[str]:
@@ -71,8 +76,8 @@ def write(rows: Iterable[RejectedRow], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
-            line = "" if row.line is None else row.line
-            cells = [row.file, line, ";".join(row.reasons), row.raw, row.outcome]
+            lines = ["" if line is None else line for line in (row.line, row.last_line)]
+            cells = [row.file, *lines, ";".join(row.reasons), row.raw, row.outcome]
             writer.writerow(spreadsheet.row_as_text(cells))
 
 
@@ -81,7 +86,10 @@ def raw_text(file: LandedFile, rows: Iterable[tuple[int, int]]) -> Iterator[tupl
     wanted = dict(rows)
     pending: list[str] = []
     start = left = 0
-    with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
+    with (
+        opened(file.path) as content,
+        TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="") as source,
+    ):
         for number, text in enumerate(source, start=1):
             if not left and number in wanted:
                 start, left, pending = number, wanted[number], []

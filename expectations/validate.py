@@ -210,7 +210,7 @@ def main(
 def _run(arguments: argparse.Namespace, now: datetime) -> int:
     try:
         settings = Settings.from_env(os.environ, arguments.memory_limit)
-        mapping = FileMapping.read(arguments.mapping) if arguments.mapping else STANDARD
+        mapping = FileMapping.from_settings(arguments.mapping, os.environ)
         with tempfile.TemporaryDirectory(prefix="validate-") as scratch:
             work = Path(scratch)
             if arguments.manifest:

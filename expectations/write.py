@@ -19,7 +19,7 @@ _ROWS_PER_PASS: Final = 200_000
 # The raw text of a row may be megabytes long; the file itself stays as it was delivered.
 _MAX_RAW: Final = 10_000
 
-_CSV_COLUMNS: Final = ("dataset", "file", "line", "reasons", "raw")
+_CSV_COLUMNS: Final = ("dataset", "file", "line", "last_line", "reasons", "raw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +110,9 @@ def _write_quarantined(
 ) -> int:
     """Write every bad row to ``target``.csv and ``target``.parquet; return their number.
 
-    Columns: dataset, file, line, reasons (all of them; joined with ``;`` in the CSV, a list in
-    Parquet) and raw, the text as delivered (cut after 10,000 characters). By file and line.
+    Columns: dataset, file, line and last_line (which differ for a row that spans lines), reasons
+    (all of them; joined with ``;`` in the CSV, a list in Parquet) and raw, the text as delivered
+    (cut after 10,000 characters). By file and line.
     The CSV is for a spreadsheet: a text that it would take for a formula begins with an apostrophe.
     """
     sheet, table = target.with_suffix(".csv"), target.with_suffix(".parquet")
@@ -137,9 +138,10 @@ def _write_quarantined(
                 [reading.ordinal],
             )
             while batch := found.fetchmany(_ROWS_PER_PASS):
-                reasons = {line: names for line, _, names in batch}
+                found_at = {line: (line + lines - 1, names) for line, lines, names in batch}
                 for line, raw in raw_text(reading.file, ((line, n) for line, n, _ in batch)):
-                    row = [reading.file.dataset, reading.file.name, line, reasons[line], _cut(raw)]
+                    file = reading.file
+                    row = [file.dataset, file.name, line, *found_at[line], _cut(raw)]
                     rows.writerow(spreadsheet.row_as_text(row))
                     exact_rows.writerow(row)
                     count += 1
@@ -149,11 +151,13 @@ def _write_quarantined(
         return 0
     connection.execute(
         f"""
-        COPY (SELECT dataset, file, line, string_split(reasons, ';') AS reasons, raw
+        COPY (SELECT dataset, file, line, last_line, string_split(reasons, ';') AS reasons, raw
               FROM read_csv('{_quoted(exact)}', header=true, auto_detect=false, delim=',',
+                            hive_partitioning=false,
                             quote='"', escape='"', new_line='\\n', allow_quoted_nulls=false,
                             max_line_size=1000000,
                             columns={{'dataset': 'VARCHAR', 'file': 'VARCHAR', 'line': 'BIGINT',
+                                      'last_line': 'BIGINT',
                                       'reasons': 'VARCHAR', 'raw': 'VARCHAR'}}))
         TO '{_quoted(table)}' (FORMAT parquet, COMPRESSION zstd)
         """  # noqa: S608  # paths of our own, quoted

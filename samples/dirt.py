@@ -285,7 +285,7 @@ class Dirt:
         """Add good orders, each with its line, that a person should look at; and two overlaps."""
         for reason, detail, values in (
             ("missing_user_id", "user_id is empty", {"user_id": ""}),
-            ("malformed_user_id", "a space within user_id", {"user_id": "U9 17"}),
+            ("malformed_user_id", "a tab within user_id", {"user_id": "U9\t17"}),
             ("total_mismatch", "its lines add up to 9.99", {"total_amount": "10.00"}),
         ):
             order = {**self._good(ORDERS), **values}

@@ -104,7 +104,7 @@ def _several(dataset: Dataset, reasons: tuple[str, ...], **values: str) -> Fault
 
 def _malformed(dataset: Dataset, column: str, letter: str) -> list[Fault]:
     reason = f"malformed_{column}"
-    return _values(dataset, reason, column, f"{letter}9 17", f"{letter}9\t17", letter + "9" * 64)
+    return _values(dataset, reason, column, f"{letter}9\t17", f"{letter}9\v17", letter + "9" * 64)
 
 
 def _too_long(dataset: Dataset, column: str) -> Fault:

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delivery.datasets import ORDER_ITEMS, ORDERS, PRODUCTS, STATUSES, Dataset
+from delivery.datasets import ORDER_ITEMS, ORDERS, PRODUCTS, Dataset
 
-from .shop import FIRST_ORDER, RETURNED, Flags, Numbers, Shop
+from .shop import FIRST_ORDER, RETURNED, STATUSES, Flags, Numbers, Shop
 
 # Orders per chunk: memory stays near 150 MB for files of any size.
 _CHUNK: Final = 100_000

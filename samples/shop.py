@@ -16,13 +16,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from delivery.datasets import STATUSES
-
 from . import catalogue
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+STATUSES: Final = (
+    "pending",
+    "processing",
+    "shipped",
+    "delivered",
+    "completed",
+    "returned",
+    "refunded",
+    "cancelled",
+)
 MAX_LINES: Final = 5
 FIRST_ORDER: Final = 100_001
 # A return comes 2 to 10 days after its order.

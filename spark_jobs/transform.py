@@ -109,7 +109,7 @@ def _failed(error: object, code: int, *, crash: Exception | None = None) -> int:
 
 def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scratch: Path) -> None:
     limit = BadRowLimit.from_env(os.environ)
-    mapping = FileMapping.read(options.mapping) if options.mapping else STANDARD
+    mapping = FileMapping.from_settings(options.mapping, os.environ)
     files = files_in(options.input, mapping.dataset_of)
     size = sum(file.path.stat().st_size for file in files)
     with sessions.starting(choice.engine, input_bytes=size) as session:

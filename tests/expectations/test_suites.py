@@ -1,5 +1,6 @@
 """Each expectation passes on a good delivery and fails on exactly the row that breaks it."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from contract.keys import DATA_DOCS_RUNS
 from delivery import datasets
 from delivery.rules import SUITES, Rule, SuiteError, rule_of
+from delivery.words import STATUSES
 from expectations import data_docs, gx
 from tests.conftest import HEADERS, write_delivery
 
@@ -41,14 +43,19 @@ ROW_FAULTS: dict[tuple[str, str], Mapping[str, str]] = {
     ("orders", "total_amount_out_of_range"): {"total_amount": "-0.01"},
     ("orders", "unknown_status"): {"status": "lost"},
     ("orders", "missing_user_id"): {"user_id": ""},
-    ("orders", "malformed_user_id"): {"user_id": "U 1"},
+    ("orders", "malformed_user_id"): {"user_id": "U\t1"},
+    ("orders", "mangled_order_id"): {"order_id": "4.50603E+15"},
+    ("orders", "mangled_user_id"): {"user_id": "4.5e+15"},
+    ("order_items", "mangled_order_id"): {"order_id": "1E+15"},
+    ("order_items", "mangled_product_id"): {"product_id": "4.50603E+15"},
+    ("products", "mangled_product_id"): {"product_id": "4.50603E+15"},
     ("order_items", "missing_order_id"): {"order_id": ""},
     ("order_items", "missing_product_id"): {"product_id": ""},
     ("order_items", "missing_quantity"): {"quantity": ""},
     ("order_items", "missing_unit_price"): {"unit_price": ""},
     ("order_items", "bad_quantity"): {"quantity": "1.5"},
     ("order_items", "bad_unit_price"): {"unit_price": "5,00"},
-    ("order_items", "malformed_order_id"): {"order_id": "O 1"},
+    ("order_items", "malformed_order_id"): {"order_id": "O\t1"},
     ("order_items", "malformed_product_id"): {"product_id": "P\t1"},
     ("order_items", "quantity_out_of_range"): {"quantity": "1000001"},
     ("order_items", "unit_price_out_of_range"): {"unit_price": "10000000.01"},
@@ -58,7 +65,8 @@ ROW_FAULTS: dict[tuple[str, str], Mapping[str, str]] = {
     ("products", "missing_category"): {"category": ""},
     ("products", "missing_price"): {"price": ""},
     ("products", "bad_price"): {"price": "free"},
-    ("products", "malformed_product_id"): {"product_id": "P 1"},
+    ("products", "malformed_product_id"): {"product_id": "P\u20281"},
+    ("products", "malformed_category"): {"category": "C" * 1025},
     ("products", "price_out_of_range"): {"price": "-1"},
     ("relations", "total_mismatch"): {"total_amount": "10.01"},
 }
@@ -73,12 +81,16 @@ FILE_FAULTS: dict[str, bytes] = {
     "malformed_quoting": b'{header}\n{row}\n"x" y,1,1,1,1\n{rows}',
     "invalid_encoding": b"{header}\n{row}\n{bad_row}\n{rows}",
     "row_too_long": b"{header}\n{row}\n{long_row}\n{rows}",
+    "stray_quote": b'{header}\n{row}\n"x,1,1,1,1\n{row}\ny",1,1,1,1\n{rows}',
+    "damaged_gzip": gzip.compress(b"order_id")[:-4],
     "volume": b"{header}\n{many}",
 }
 # A malformed id is unknown, too; the row goes to quarantine for its own fault only.
 UNKNOWN_TOO = {
     ("order_items", "malformed_order_id"): ("unknown_order", 1, "warning"),
     ("order_items", "malformed_product_id"): ("unknown_product", 1, "warning"),
+    ("order_items", "mangled_order_id"): ("unknown_order", 1, "warning"),
+    ("order_items", "mangled_product_id"): ("unknown_product", 1, "warning"),
 }
 REPEATED = {("orders", "repeated_order_id"), ("products", "repeated_product_id")}
 IN_OTHER_WAYS = {
@@ -346,7 +358,8 @@ def test_every_reason_of_the_reader_has_an_expectation() -> None:
         reasons = {reason for suite, reason in RULES if suite == dataset.name}
         missing = {column.missing for column in dataset.columns if column.required}
         bad = {column.bad for column in dataset.columns if column.sql_type != "VARCHAR"}
-        assert common | missing | bad <= reasons
+        mangled = {column.mangled for column in dataset.columns if column.is_id}
+        assert common | missing | bad | mangled <= reasons
 
 
 def test_the_statuses_are_the_ones_that_the_readers_know() -> None:
@@ -355,7 +368,7 @@ def test_the_statuses_are_the_ones_that_the_readers_know() -> None:
         for expectation in DOCUMENTS["orders"]["expectations"]
         if expectation["meta"]["reason"] == "unknown_status"
     ]
-    assert value_set == list(datasets.STATUSES)
+    assert value_set == list(STATUSES)
 
 
 def broken(folder: Path, change: dict[str, Any] | None) -> Path:
@@ -386,7 +399,7 @@ def broken(folder: Path, change: dict[str, Any] | None) -> Path:
             },
             r"volume \(expect_column_values_to_not_be_null\): .*unexpected .*'row_condition'",
         ),
-        ({"severity": "grave"}, r"orders\.json: .*loaded 24 of 25"),
+        ({"severity": "grave"}, r"orders\.json: .*loaded 28 of 29"),
         (
             {
                 "kwargs": {

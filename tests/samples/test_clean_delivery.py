@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delivery.datasets import STATUSES
 from samples.files import Delivery
 from samples.generate import SIZES, main
-from samples.shop import Shop
+from samples.shop import STATUSES, Shop
 
 COMMITTED = Path(__file__).parents[2] / "samples" / "incoming"
 

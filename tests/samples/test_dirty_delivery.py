@@ -19,17 +19,18 @@ from delivery import datasets
 from delivery.datasets import DATASETS
 from delivery.landed_files import files_in
 from delivery.reader import FileReading, read
+from delivery.words import STATUSES
 from samples.faults import FAULTS, ODDITIES
 from samples.generate import main
 
 # The rules that are not the reader's, as SQL that finds the rows breaking them.
-ID = r"'[^\s[:cntrl:]]{1,64}'"
+ID = "'[^[:cntrl:]]{1,64}'"
 RULES = {
     "orders": {
         "malformed_order_id": f"NOT regexp_full_match(order_id, {ID})",
         "order_date_out_of_range": "order_date NOT BETWEEN '2000-01-01' AND '2030-01-01'",
         "total_amount_out_of_range": "total_amount < 0",
-        "unknown_status": f"status NOT IN {datasets.STATUSES}",
+        "unknown_status": f"status NOT IN {STATUSES}",
     },
     "order_items": {
         "malformed_order_id": f"NOT regexp_full_match(order_id, {ID})",

@@ -75,20 +75,18 @@ def test_what_is_left_out_is_listed_with_file_line_reasons_and_text(tmp_path: Pa
     with (tmp_path / "out" / "rejected.csv").open(newline="") as file:
         assert list(csv.reader(file))[1:] == [
             [
-                "orders_2.csv",
-                "",
-                "missing_column",
+                *("orders_2.csv", "", "", "missing_column"),
                 "line 1: no column total_amount: its first line is"
                 " 'order_id,user_id,order_date,status'; name the columns as"
                 " order_id,user_id,order_date,total_amount,status, or add to mapping.toml under"
                 ' [orders]: total_amount = "ITS NAME IN THE FILE"',
                 "file_rejected",
             ],
-            ["order_items_1.csv", "2", "bad_unit_price", "1,p,1,abc", "quarantined"],
-            ["order_items_1.csv", "3", "wrong_field_count", "1,p,1", "quarantined"],
-            ["order_items_1.csv", "5", "unknown_order", "9,p,1,1.00", "held"],
+            ["order_items_1.csv", "2", "2", "bad_unit_price", "1,p,1,abc", "quarantined"],
+            ["order_items_1.csv", "3", "3", "wrong_field_count", "1,p,1", "quarantined"],
+            ["order_items_1.csv", "5", "5", "unknown_order", "9,p,1,1.00", "held"],
             [
-                *("orders_1.csv", "3", "bad_order_date;bad_total_amount"),
+                *("orders_1.csv", "3", "3", "bad_order_date;bad_total_amount"),
                 *("2,u,not-a-date,abc,shipped", "quarantined"),
             ],
         ]

@@ -1,0 +1,78 @@
+"""The same answer for each case stand-alone, on both engines, and from the validator."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from delivery.bad_row_limit import BadRowLimit
+from delivery.landed_files import files_in
+from delivery.rejected_rows import RejectedRow
+from spark_jobs import transform
+from tests.conftest import Compute
+from tests.expectations.conftest import NOW, Validate
+from tests.field_cases.cases import CASES, Case
+
+NAMES = pytest.mark.parametrize("case", CASES.values(), ids=[*CASES])
+# What a folder's name must not say about its rows: each is a column's name and a value.
+FOLDERS = ["category=All", "dt=2025-03-04", "order_date=2020-01-01", "status=returned", "a[1]*?"]
+
+
+def written(case: Case, folder: Path) -> Path:
+    folder.mkdir()
+    for name, data in case.files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def check_kpis(case: Case, folder: Path, compute: Compute) -> None:
+    tables = compute(folder)
+    [day] = tables.daily
+    assert day["total_orders"] == case.orders
+    assert day["total_revenue"] == Decimal(case.revenue)
+    assert day["unique_customers"] == case.customers
+    assert day["returned_orders"] == case.returned
+    revenue = {row["category"]: row["daily_revenue"] for row in tables.category}
+    assert revenue == {name: Decimal(amount) for name, amount in case.categories.items()}
+
+
+@NAMES
+def test_a_case_gives_the_right_kpis_stand_alone(
+    case: Case, tmp_path: Path, compute: Compute
+) -> None:
+    check_kpis(case, written(case, tmp_path / "in"), compute)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folders_name_is_neither_data_nor_a_pattern(
+    name: str, tmp_path: Path, compute: Compute
+) -> None:
+    case = next(iter(CASES.values()))
+    check_kpis(case, written(case, tmp_path / name), compute)
+
+
+def left_out(folder: Path, scratch: Path) -> list[RejectedRow]:
+    read = transform.read_and_stage(files_in(folder), scratch, BadRowLimit(), today=NOW.date())
+    return [row for row in read.left_out if row.outcome == "quarantined"]
+
+
+@NAMES
+def test_a_case_leaves_out_the_right_rows_stand_alone(case: Case, tmp_path: Path) -> None:
+    rows = left_out(written(case, tmp_path / "in"), tmp_path)
+    assert {(row.file, row.line, *row.reasons) for row in rows} == case.rejected
+
+
+@NAMES
+def test_the_validator_sets_the_same_rows_aside(
+    case: Case, tmp_path: Path, validate_folder: Validate
+) -> None:
+    found = validate_folder(written(case, tmp_path / "in"))
+    assert {(file, line, *reasons) for file, line, reasons in found.quarantined()} == case.rejected
+    assert all(file["status"] == "accepted" for file in found.verdict["files"])
+
+
+def test_every_line_of_a_swallowed_record_is_named(tmp_path: Path) -> None:
+    case = CASES["a stray quote swallows no row"]
+    [row] = left_out(written(case, tmp_path / "in"), tmp_path)
+    assert (row.line, row.last_line) == (12, 14)
+    assert [text[:3] for text in row.raw.splitlines()] == ["O11", "O12", "O13"]
