@@ -201,6 +201,9 @@ def _connected(remote: str) -> Iterator[SparkSession]:
             yield spark
         finally:
             spark.stop()
+            # pyspark's switch to Spark Connect outlives the session, and child processes inherit
+            # it: a JVM session of theirs would fail with CONNECT_URL_NOT_SET.
+            os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
 
 
 def _require_listener(remote: str) -> None:

@@ -93,7 +93,7 @@ def _deliver_and_watch(shop: demo.Shop, files: Sequence[tuple[str, bytes]], albu
 def _as_html(runs: list[demo.Run], waiting: int) -> str:
     """Return what the demonstration shows in a terminal."""
     console = Console(file=io.StringIO(), record=True, width=110)
-    console.print(demo._picture(runs, waiting))
+    console.print(demo._render(runs, waiting))
     return console.export_html()
 
 

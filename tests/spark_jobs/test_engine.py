@@ -109,6 +109,7 @@ with sessions.session(os.environ["ENGINE_NAME"], input_bytes=1, run_id="run-7") 
             fields = line.split()
             if fields[3] == "0A" and fields[9] in ours:  # 0A is LISTEN
                 print("listens", fields[1])
+print(*(f"leaves {name}" for name in os.environ if "SPARK_CONNECT" in name))
 """
 
 
@@ -150,3 +151,8 @@ def test_a_session_listens_on_the_loopback_alone(engine: str) -> None:
     loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", f"{'0' * 24}01000000:")
     assert listening
     assert [address for address in listening if not address.startswith(loopback)] == []
+
+
+@pytest.mark.parametrize("engine", ["spark", "sail"])
+def test_a_session_does_not_switch_later_processes_to_spark_connect(engine: str) -> None:
+    assert "leaves" not in session(engine).stdout

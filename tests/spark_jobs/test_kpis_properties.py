@@ -50,7 +50,7 @@ def shops(draw: st.DrawFn) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
                     "order_id": st.integers(0, ORDERS).map(str),
                     "product_id": st.sampled_from(["p0", "p1", "p2", "p9"]),
                     "quantity": st.integers(1, 3).map(str),
-                    "unit_price": money(4, "99999999999999.9999")
+                    "unit_price": money(4, "9999999.9999")
                     | st.sampled_from(["0.005", "0.0049", "0.3333"]),
                 }
             ),
