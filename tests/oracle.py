@@ -35,12 +35,17 @@ class Version(NamedTuple):
 
 def from_versions(versions: Sequence[Version]) -> Tables:
     """Compute from all file versions that landed, in any order of the argument."""
-    contents: dict[object, Version] = {}
+    counting: list[Version] = []
+    current: dict[str, object] = {}
+    owner: dict[object, str] = {}
     for version in sorted(versions, key=lambda v: (v.landed_at, v.name)):
-        content = tuple(tuple(row.items()) for row in version.rows)
-        contents.setdefault((_dataset(version.name), content), version)
+        content = _dataset(version.name), tuple(tuple(row.items()) for row in version.rows)
+        is_own = owner.setdefault(content, version.name) == version.name
+        if is_own and current.get(version.name) != content:
+            counting.append(version)
+        current[version.name] = content
     latest: dict[tuple[str, str], int] = {}
-    for number, version in enumerate(contents.values()):
+    for number, version in enumerate(counting):
         for row in version.rows:
             latest[version.name, row.get("order_id", "")] = number
     return from_rows(
@@ -52,7 +57,7 @@ def from_versions(versions: Sequence[Version]) -> Tables:
                 if _dataset(version.name) != "order_items"
                 or latest[version.name, row["order_id"]] == number
             ]
-            for number, version in enumerate(contents.values())
+            for number, version in enumerate(counting)
         }
     )
 

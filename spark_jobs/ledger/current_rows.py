@@ -3,7 +3,8 @@
 :mod:`delivery.identity` decides, over everything that ever arrived. "Later" is landing time, then
 name, then line. Two rules between file versions come before its own:
 
-- The same bytes count once, as of their first landing.
+- Bytes that are the current version of their name, or that another name has had, are a duplicate
+  and do not count again. Bytes that return after another version of their name are a new version.
 - A later version of a file of the same name replaces the lines that it gave for an order.
 """
 

@@ -45,16 +45,26 @@ def from_parquet(table: TableName, paths: Iterable[Path]) -> str:
 
 
 def create_contents(connection: duckdb.DuckDBPyConnection, name: str, files: str) -> None:
-    """Create ``name``: each content of a table of files once, as of its first landing.
+    """Create ``name``: each content of a table of files once, as of its latest landing that counts.
 
-    ``file`` is its hash and ``_file`` its number in the order of landing time, then name.
+    A content belongs to the name under which it has landed first: under other names it is a
+    duplicate. Under its own name it is one only while it is the current version, so that bytes
+    count again that return after another version. ``file`` is the content's hash and ``_file`` the
+    number of that landing in the order of landing time, then name.
     """
     connection.execute(f"""
         CREATE TEMP TABLE {name} AS
-            SELECT dataset, sha256 AS file, name, landed_at,
-                   row_number() OVER (ORDER BY landed_at, name, sha256) AS _file
-            FROM {files}
-            QUALIFY row_number() OVER (PARTITION BY dataset, sha256 ORDER BY landed_at, name) = 1
+            WITH landings AS (
+                SELECT dataset, sha256 AS file, name, landed_at,
+                       row_number() OVER (ORDER BY landed_at, name, sha256) AS _file
+                FROM {files}),
+            versions AS (
+                SELECT *, lag(file) OVER (PARTITION BY dataset, name ORDER BY _file) AS before,
+                       first_value(name) OVER (PARTITION BY dataset, file ORDER BY _file) AS owner
+                FROM landings)
+            SELECT dataset, file, name, landed_at, _file FROM versions
+            WHERE name = owner AND before IS DISTINCT FROM file
+            QUALIFY row_number() OVER (PARTITION BY dataset, file ORDER BY _file DESC) = 1
         """)
 
 

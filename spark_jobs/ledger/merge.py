@@ -86,9 +86,10 @@ def _classify_files(
     """Find the file versions and the contents that the ledger does not have.
 
     Leaves ``ledger_files``, ``delivery_files``, ``new_files`` (versions that the ledger lacks),
-    ``contents_before`` and ``contents_after`` (see ``create_contents``), and ``classified_files``:
-    of each delivered version whether its content ``is_new``, ``is_earlier`` (the ledger has it, and
-    this delivery makes its first landing an earlier one) or ``is_duplicate``.
+    ``contents_before`` and ``contents_after`` (see ``create_contents``), ``changed_contents``
+    (dataset and hash of those that count now and did not, or as of another landing), and
+    ``classified_files``: of each delivered content one label, whether the ledger lacks it
+    (``is_new``) and whether it ``is_changed``.
     """
     load(connection, "ledger_files", "files", base.fetch("files", base.files("files")))
     load(connection, "delivery_files", "files", [], extra_columns=["label VARCHAR"])
@@ -108,22 +109,19 @@ def _classify_files(
     create_contents(connection, "contents_before", "ledger_files")
     create_contents(connection, "contents_after", "(FROM ledger_files UNION ALL FROM new_files)")
     connection.execute("""
+        CREATE TEMP TABLE changed_contents AS
+            SELECT DISTINCT dataset, file FROM (
+                (SELECT dataset, file, name, landed_at FROM contents_before
+                 EXCEPT SELECT dataset, file, name, landed_at FROM contents_after)
+                UNION ALL
+                (SELECT dataset, file, name, landed_at FROM contents_after
+                 EXCEPT SELECT dataset, file, name, landed_at FROM contents_before));
+        -- Of equal files the reader has read the first.
         CREATE TEMP TABLE classified_files AS
-            SELECT d.label, d.name, d.dataset, d.sha256,
-                   before.file IS NULL
-                       AND (after.name, after.landed_at) = (d.name, d.landed_at) AS is_new,
-                   before.file IS NOT NULL
-                       AND (after.name, after.landed_at) <> (before.name, before.landed_at)
-                       AS is_earlier,
-                   NOT is_new AND EXISTS (
-                       FROM new_files AS n WHERE (n.dataset, n.sha256, n.name, n.landed_at)
-                           = (d.dataset, d.sha256, d.name, d.landed_at)) AS is_duplicate
-            -- A name can get the same bytes twice in one second, the resolution of S3's times.
-            FROM (SELECT DISTINCT ON (dataset, sha256, name, landed_at) *
-                  FROM delivery_files ORDER BY label) AS d
-            JOIN contents_after AS after ON (after.dataset, after.file) = (d.dataset, d.sha256)
-            LEFT JOIN contents_before AS before
-                ON (before.dataset, before.file) = (d.dataset, d.sha256)
+            SELECT DISTINCT ON (dataset, sha256) label, dataset, sha256,
+                   (dataset, sha256) NOT IN (SELECT (dataset, sha256) FROM ledger_files) AS is_new,
+                   (dataset, sha256) IN (SELECT (dataset, file) FROM changed_contents) AS is_changed
+            FROM delivery_files ORDER BY dataset, sha256, landed_at, label
         """)
 
 
@@ -157,7 +155,7 @@ def _load_rows(connection: duckdb.DuckDBPyConnection, base: Snapshot, delivery: 
                 SELECT a.* EXCLUDE (file, line, _file_name, _line),
                        sha256 AS file, _line AS line, is_new
                 FROM accepted_{table} AS a JOIN classified_files
-                  ON label = _file_name AND dataset = '{dataset}' AND (is_new OR is_earlier);
+                  ON label = _file_name AND dataset = '{dataset}' AND is_changed;
             CREATE TEMP VIEW new_{table} AS
                 SELECT * EXCLUDE (is_new) FROM delivered_{table} WHERE is_new;
             """)
@@ -220,6 +218,7 @@ def _find_partitions(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> f
             UNION SELECT order_id FROM pending_lines
                 WHERE product_id IN (SELECT product_id FROM new_products)
         """)
+    _add_orders_of_other_contents(connection, base)
     ids = column(connection, "FROM affected_orders ORDER BY order_id")
     possible_files = [file for file in base.files("orders") if _may_hold(file, ids)]
     load(
@@ -245,6 +244,33 @@ def _find_partitions(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> f
             " UNION SELECT order_date FROM affected_order_rows",
         )
     )
+
+
+def _add_orders_of_other_contents(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> None:
+    """Add the orders of contents that were not delivered now, but count as of another landing.
+
+    Takes ``changed_contents``; adds to ``affected_orders``. A version that lands between two equal
+    ones of its name makes the second count. That is rare, and only then the whole ledger is read.
+    """
+    tables: tuple[tuple[str, TableName], ...] = (
+        ("orders", "orders"),
+        ("order_items", "order_lines"),
+    )
+    for dataset, table in tables:
+        others = column(
+            connection,
+            "SELECT file FROM changed_contents ANTI JOIN delivery_files"
+            " ON (delivery_files.dataset, sha256) = (changed_contents.dataset, file)"
+            f" WHERE dataset = '{dataset}'",
+        )
+        if others:
+            paths = base.fetch(table, base.files(table))
+            connection.execute(
+                "INSERT INTO affected_orders SELECT DISTINCT order_id FROM"
+                f" {from_parquet(table, paths)} ANTI JOIN affected_orders USING (order_id)"
+                " WHERE list_contains($others, file)",
+                {"others": others},
+            )
 
 
 def _rewrite_partitions(
@@ -316,13 +342,17 @@ def _summary(connection: duckdb.DuckDBPyConnection) -> CommitSummary:
         SELECT count(*) FROM pending_lines JOIN order_partition USING (order_id)
         WHERE product_id IN (SELECT product_id FROM products_after)
         """
+    counting = (
+        "contents_after AS c ON (c.dataset, c.file, c.name, c.landed_at)"
+        " = (new_files.dataset, new_files.sha256, new_files.name, new_files.landed_at)"
+    )
     held, reasons = _held_back(connection)
     return CommitSummary(
         delivery_held_lines=held,
         delivery_held_reasons=reasons,
-        new_files=number(connection, "SELECT count(*) FROM classified_files WHERE is_new"),
+        new_files=number(connection, f"SELECT count(*) FROM new_files SEMI JOIN {counting}"),
         duplicate_files=tuple(
-            column(connection, "SELECT name FROM classified_files WHERE is_duplicate ORDER BY name")
+            column(connection, f"SELECT name FROM new_files ANTI JOIN {counting} ORDER BY name")
         ),
         known_from=tuple(column(connection, known_from)),
         new_rows={

@@ -20,11 +20,11 @@ from .tables import TableName
 class CommitSummary:
     """What a delivery brought; all zero for a run that added nothing.
 
-    ``duplicate_files`` are names whose bytes had landed before, ``known_from`` the runs that
-    brought the very same file versions, ``new_rows`` counts by dataset. ``readmitted_lines`` were
-    released because their parent arrived, ``held_lines`` are all that are pending after it, and
-    ``delivery_held_lines`` those of the delivery's own files, by reason in
-    ``delivery_held_reasons``; None in a commit of an earlier release.
+    ``duplicate_files`` are names whose bytes were there before and do not count again,
+    ``known_from`` the runs that brought the very same file versions, ``new_rows`` counts by
+    dataset. ``readmitted_lines`` were released because their parent arrived, ``held_lines`` are all
+    that are pending after it, and ``delivery_held_lines`` those of the delivery's own files, by
+    reason in ``delivery_held_reasons``; None in a commit of an earlier release.
     """
 
     new_files: int = 0

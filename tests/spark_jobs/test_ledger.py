@@ -126,7 +126,7 @@ def test_the_same_bytes_count_as_of_their_first_landing_even_if_that_is_processe
     deliveries.deliver(version("orders_2.csv", returned, hours=2))
     assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 0
     changes = deliveries.deliver(version("orders_1.csv", delivered, hours=1))
-    assert changes.summary.duplicate_files == ("orders_1.csv",)
+    assert changes.summary.new_files == 1
     assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 1
     assert deliveries.equal_the_oracle()
 
@@ -292,3 +292,43 @@ def test_the_same_bytes_twice_in_one_moment_under_one_name_count_once(deliveries
     assert changes.summary.new_files == 3
     assert changes.summary.new_rows["order_items"] == 1
     assert kpis(deliveries.ledger.head()).daily[0]["total_items_sold"] == 1
+
+
+def test_a_correction_that_is_undone_ends_as_the_first_version(deliveries: Deliveries):
+    first, second = [order("1"), order("2")], [order("1", status="returned")]
+    deliveries.deliver(version("products.csv", PRODUCTS), version("orders_1.csv", first))
+    deliveries.deliver(version("orders_1.csv", second, hours=1))
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 1
+    changes = deliveries.deliver(version("orders_1.csv", first, hours=2))
+    assert (changes.summary.new_files, changes.summary.duplicate_files) == (1, ())
+    assert changes.summary.new_rows["orders"] == 0
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 0
+    assert deliveries.equal_the_oracle()
+
+
+def test_lines_that_return_replace_those_of_the_version_between(deliveries: Deliveries):
+    deliveries.deliver(version("products.csv", PRODUCTS), version("orders_1.csv", [order("1")]))
+    for hours, quantity in enumerate(("1", "7", "1"), start=1):
+        deliveries.deliver(
+            version("order_items_1.csv", [line("1", quantity=quantity)], hours=hours)
+        )
+        [day] = kpis(deliveries.ledger.head()).daily
+        assert day["total_items_sold"] == int(quantity)
+        assert deliveries.equal_the_oracle()
+
+
+def test_a_version_that_is_processed_late_makes_the_equal_one_after_it_count(
+    deliveries: Deliveries,
+):
+    first = [order("1"), order("2")]
+    deliveries.deliver(
+        version("orders_1.csv", first),
+        version("orders_2.csv", [order("2", status="returned")], hours=1),
+        version("orders_1.csv", first, hours=3),
+    )
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 1
+    # Order 2 is not in it, but in the version that counts because of it.
+    changes = deliveries.deliver(version("orders_1.csv", [order("1", "2026-02-05")], hours=2))
+    assert changes.dates >= {date(2026, 2, 1)}
+    assert kpis(deliveries.ledger.head()).daily[0]["returned_orders"] == 0
+    assert deliveries.equal_the_oracle()

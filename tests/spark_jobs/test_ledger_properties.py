@@ -102,6 +102,15 @@ class Shop(RuleBasedStateMachine):
         moment = MIDNIGHT + timedelta(hours=hour, seconds=len(self.landed))
         self._land(Version(name, moment, old.rows))
 
+    @rule(first=FILES, second=FILES, hour=HOURS)
+    def undo_a_correction(
+        self, first: tuple[str, list[Row]], second: tuple[str, list[Row]], hour: int
+    ) -> None:
+        (name, rows), (other, corrected) = first, second
+        if other.partition("_")[0] == name.partition("_")[0] and corrected:
+            for content in (rows, corrected, rows):
+                self.land((name, content), hour)
+
     def _land(self, version: Version) -> None:
         self.landed.append(version)
         self.waiting.append(version)
