@@ -19,6 +19,8 @@ class PublishedReport:
     dataset; ``bytes`` is the size of the claimed files; ``seconds`` are those of each phase.
     ``held_lines`` are all that are pending in the ledger, ``delivery_held_lines`` those of the
     run's own files, with the number of each reason; None for a run that committed nothing.
+    ``unpublished_dates`` has the reason of each of the ``dates`` that DynamoDB does not take: its
+    KPIs are as before this run, and it is tried again when it changes.
     """
 
     run_id: str
@@ -41,6 +43,7 @@ class PublishedReport:
     seconds: Mapping[str, float]
     delivery_held_lines: int | None = None
     delivery_held_reasons: Mapping[str, int] = field(default_factory=dict)
+    unpublished_dates: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return typed_json.to_json(self)

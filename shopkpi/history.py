@@ -198,6 +198,7 @@ def render(run: RunDetails) -> list[Any]:
         ("rows", ", ".join(f"{n:,} {kind}" for kind, n in record.get("rows", {}).items())),
         ("dates", _dates(record.get("dates", ()))),
         ("KPI items", _items(record)),
+        ("refused", _dates(record.get("unpublished_dates", ()))),
         ("ledger", f"version {record['ledger_version']}" if "ledger_version" in record else ""),
         ("engine", record.get("engine", "")),
         ("cost", _cost(record)),

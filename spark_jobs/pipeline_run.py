@@ -9,7 +9,7 @@ committed once, and the dates of a commit stay pending until a run has published
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -74,11 +74,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How many KPI items were written and deleted, and whether a newer run took over."""
+    """How many KPI items were written and deleted, and whether a newer run took over.
+
+    ``refused`` has the reason of each date that DynamoDB does not take.
+    """
 
     items: int
     deleted: int
     is_superseded: bool
+    refused: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +255,7 @@ def _publish(
     version = plan.head.version
     items = deleted = 0
     newer: list[str] = []
+    refused: dict[str, str] = {}
     try:
         fence.acquire(plan.ledger, version, is_new_ledger=plan.is_rebuild)
         # Not before: a rebuilt ledger is the one in use from here on.
@@ -260,10 +265,11 @@ def _publish(
             with phases.timed("publish"):
                 days = to_days(*kpis, dates, plan.stamp)
                 done = publish(days, dynamodb, tables, plan.stamp, condition)
-                on_published(days)
+                on_published([day for day in days if day.order_date not in done.refused])
             items += done.items
             deleted += done.deleted
             newer += done.superseded
+            refused |= done.refused
         if newer:
             fence.acquire(plan.ledger, version)
             raise PublishError(
@@ -274,8 +280,10 @@ def _publish(
         fence.mark_published(plan.ledger, version)
     except SupersededError as error:
         log.warning("%s; the newer run publishes these dates", error)
-        return Outcome(items=items, deleted=deleted, is_superseded=True)
-    return Outcome(items=items, deleted=deleted, is_superseded=False)
+        return Outcome(items=items, deleted=deleted, is_superseded=True, refused=refused)
+    for day, reason in refused.items():
+        log.warning("%s is not published, its KPIs are as before: %s", day, reason)
+    return Outcome(items=items, deleted=deleted, is_superseded=False, refused=refused)
 
 
 def _report(
@@ -300,6 +308,7 @@ def _report(
         deleted=outcome.deleted,
         superseded=dates if outcome.is_superseded else (),
         **asdict(summary),
+        unpublished_dates=outcome.refused,
         bytes=_size(manifest),
         seconds=dict(phases.seconds),
     )

@@ -28,6 +28,7 @@ from contract.kpi_columns import (
 
 from ..errors import PublishError, SettingsError
 from .batch_get import MAX_KEYS, Item, chunks, get_items, serialised
+from .limits import refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -94,11 +95,15 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """How many items were written and deleted, and the dates that have newer items."""
+    """How many items were written and deleted, and the dates that have newer items.
+
+    ``refused`` has the reason of each date that DynamoDB does not take: its items are as before.
+    """
 
     items: int
     deleted: int
     superseded: Sequence[str]
+    refused: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,25 +150,51 @@ def publish(
     """Write every day of which no newer version is there, then read all of it back.
 
     Each transaction checks ``fence``. A day whose check fails, or that has a newer item, is not
-    written.
+    written. A day that DynamoDB refuses stops no other.
 
     Raises:
         PublishError: DynamoDB does not hold afterwards what was written.
     """
     deleted = items = 0
     superseded = []
+    refused: dict[str, str] = {}
     before = _order_items(dynamodb, tables, [day.order_date for day in days])
     for day in days:
+        if reason := _refusal(day, tables):
+            refused[day.order_date] = reason
+            continue
         put, delete = _actions(day, before.get(day.order_date), tables, stamp)
         if not put and not delete:
             continue
-        if _write([*put, *delete], fence, dynamodb):
+        try:
+            is_written = _write([*put, *delete], fence, dynamodb)
+        except ClientError as error:
+            if not _is_refused(error):
+                raise
+            refused[day.order_date] = str(error)
+            continue
+        if is_written:
             items += len(put)
             deleted += len(delete)
         else:
             superseded.append(day.order_date)
-    _verify([day for day in days if day.order_date not in superseded], dynamodb, tables, stamp)
-    return Published(items=items, deleted=deleted, superseded=superseded)
+    left_out = {*superseded, *refused}
+    _verify([day for day in days if day.order_date not in left_out], dynamodb, tables, stamp)
+    return Published(items=items, deleted=deleted, superseded=superseded, refused=refused)
+
+
+def _refusal(day: Day, tables: Tables) -> str | None:
+    """Return why DynamoDB would refuse an item of a date, the first that it would; else None."""
+    items = [(tables.category_kpis, item) for item in day.category_items]
+    if day.order_item is not None:
+        items.insert(0, (tables.order_kpis, day.order_item))
+    return next(filter(None, (refusal(table, item) for table, item in items)), None)
+
+
+def _is_refused(error: ClientError) -> bool:
+    """Return whether the items are at fault, so that trying again does not help."""
+    code = error.response.get("Error", {}).get("Code")
+    return code == "ValidationException" or "ValidationError" in _cancellations(error)
 
 
 def differences(

@@ -288,3 +288,51 @@ def test_differences_show_the_amounts_of_the_tables_with_two_places(dynamodb):
     assert [(str(one.before["daily_revenue"]), one.after) for one in found] == [
         ("60.00", {"daily_revenue": Decimal("70.00")})
     ]
+
+
+@pytest.mark.parametrize(
+    ("category", "reason"),
+    [
+        ("x" * 2049, "CategoryKPIs: category has 2,049 bytes; a key has 1 to 2,048"),
+        ("", "CategoryKPIs: category has 0 bytes; a key has 1 to 2,048"),
+    ],
+)
+def test_a_date_that_dynamodb_refuses_is_named_and_the_others_are_published(
+    dynamodb, category: str, reason: str
+) -> None:
+    good, later = date(2025, 3, 2), date(2025, 3, 3)
+    publish_version(days(1, "Books"), dynamodb, 1)
+    found = publish_version(
+        [
+            *days(2, "Books", category),
+            *days(2, "Toys", day=good),
+            *days(2, "Toys", day=later),
+        ],
+        dynamodb,
+        2,
+    )
+    assert found.refused == {"2025-03-01": reason}
+    versions = {
+        item["order_date"]: item["ledger_version"] for item in scan(dynamodb, TABLES.order_kpis)
+    }
+    assert versions == {"2025-03-01": 1, "2025-03-02": 2, "2025-03-03": 2}
+
+
+def test_a_date_with_more_categories_than_an_item_holds_is_named_and_not_half_written(
+    dynamodb,
+) -> None:
+    names = [f"Category number {n:06} of the shop" for n in range(20_000)]
+    found = publish_version([*days(1, *names), *days(1, "Toys", day=date(2025, 3, 2))], dynamodb, 1)
+    assert found.refused["2025-03-01"].startswith("OrderKPIs: the item has ")
+    assert [item["order_date"] for item in scan(dynamodb, TABLES.order_kpis)] == ["2025-03-02"]
+
+
+def test_what_the_limits_do_not_know_and_dynamodb_refuses_stops_no_other_date(
+    dynamodb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "refusal", lambda _table, _item: None)
+    found = publish_version(
+        [*days(1, "x" * 2049), *days(1, "Toys", day=date(2025, 3, 2))], dynamodb, 1
+    )
+    assert "ValidationException" in found.refused["2025-03-01"]
+    assert [item["order_date"] for item in scan(dynamodb, TABLES.order_kpis)] == ["2025-03-02"]

@@ -4,7 +4,7 @@ A message names files, counts, reasons and commands. It never quotes a row, beca
 mail.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -49,6 +49,7 @@ def of_run(
     counts = {
         f"{_number(len(rejected), 'file')} rejected": len(rejected),
         f"{_number(rows, 'row')} in quarantine": rows,
+        f"{_number(len(paragraphs.refused), 'date')} not published": len(paragraphs.refused),
         _number(len(anomalies), "unusual figure"): len(anomalies),
     }
     found = [what for what, count in counts.items() if count]
@@ -62,6 +63,7 @@ def of_run(
             paragraphs.quarantined_rows(),
             paragraphs.held_rows(),
             paragraphs.published(),
+            paragraphs.unpublished(),
             paragraphs.remaining_files(),
             _figures(anomalies),
             paragraphs.next_steps(),
@@ -181,7 +183,11 @@ class _Paragraphs:
     def published(self) -> list[str]:
         published = self.run.published
         if published is not None:
-            dates = sorted({*published.dates} - {*published.superseded})
+            dates = sorted(
+                day
+                for day in {*published.dates} - {*published.superseded}
+                if day.isoformat() not in published.unpublished_dates
+            )
             if not dates:
                 return ["No KPI has changed."]
             span = str(dates[0]) if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
@@ -194,6 +200,20 @@ class _Paragraphs:
         if self._began_to_publish():
             return ["A date shows its KPIs as before this run or after it, never in between."]
         return ["No KPI has changed."]
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """The dates that could not be published, and why."""
+        return {} if self.run.published is None else self.run.published.unpublished_dates
+
+    def unpublished(self) -> list[str]:
+        if not self.refused:
+            return []
+        lines = (f"{day}: {_text(reason)}" for day, reason in sorted(self.refused.items()))
+        return [
+            "Not published, the KPIs of these dates are as before; correct their files:",
+            *_listed(lines, len(self.refused), "date"),
+        ]
 
     def _began_to_publish(self) -> bool:
         verdict, manifest = self.run.verdict, self.run.manifest
@@ -250,7 +270,7 @@ class _Paragraphs:
         ]
 
     def _see_days(self) -> list[str]:
-        days = sorted(anomaly.day for anomaly in self.anomalies)
+        days = sorted({*(str(anomaly.day) for anomaly in self.anomalies), *self.refused})
         return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
 
     def data_docs(self) -> list[str]:

@@ -55,6 +55,7 @@ class RunRecord(TypedDict, total=False):
     previous_version: int
     items_written: int
     items_deleted: int
+    unpublished_dates: list[str]
     seconds_by_state: dict[str, Decimal]
     seconds_by_stage: dict[str, Decimal]
     transitions: int

@@ -102,6 +102,7 @@ def _from_published(published: PublishedReport | None) -> dict[str, Any]:
         "previous_version": published.previous_version,
         "items_written": published.items,
         "items_deleted": published.deleted,
+        "unpublished_dates": sorted(published.unpublished_dates)[:_MAX_DATES] or None,
         "seconds_by_stage": _seconds(published.seconds),
     }
 

@@ -162,3 +162,32 @@ def test_rows_that_wait_have_the_reasons_that_the_suites_hold_rows_for() -> None
 
 def test_the_message_of_a_run_is_beside_its_verdict() -> None:
     assert RunKeys("r").notice == "runs/r/notice.json"
+
+
+def test_a_date_that_cannot_be_published_is_named_with_its_reason_although_the_run_succeeded() -> (
+    None
+):
+    report = published(
+        [date(2025, 3, 1), date(2025, 3, 2)],
+        unpublished_dates={"2025-03-01": "OrderKPIs: the item has 500,000 bytes"},
+    )
+    clean = verdict(file_verdict("orders.csv"))
+    run = RunOutcome(run_id="r", state="SUCCEEDED", verdict=clean, published=report)
+    notice = of_run(run, settings())
+    assert notice is not None
+    assert notice.subject == "Run succeeded, 1 date not published - dev r"
+    assert "- 2025-03-01: OrderKPIs: the item has 500,000 bytes\n" in notice.message
+    assert "The KPIs of 1 date (2025-03-02) are published" in notice.message
+    assert "shopkpi kpis --from 2025-03-01 --to 2025-03-01 --stage dev" in notice.message
+
+
+def test_the_commit_says_what_is_held_back() -> None:
+    lines = verdict(
+        file_verdict("orders.csv", "rejected"),
+        file_verdict("order_items.csv", reasons={"unknown_product": 3}),
+    )
+    report = published(delivery_held_lines=1, delivery_held_reasons={"unknown_order": 1})
+    run = RunOutcome(run_id="r", state="SUCCEEDED", verdict=lines, published=report)
+    notice = of_run(run, settings())
+    assert notice is not None
+    assert "Held back, 1 row: 1 whose order is unknown;" in notice.message
