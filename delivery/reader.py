@@ -5,7 +5,7 @@ all see the same rows. After :func:`read`, the connection holds
 
 ``orders``, ``order_items``, ``products``
     the dataset's columns, typed and cleaned (NULL where missing or unreadable), and
-    ``_file`` (USMALLINT, the ordinal of a :class:`FileReading`), ``_line`` (BIGINT, the
+    ``_file`` (UINTEGER, the ordinal of a :class:`FileReading`), ``_line`` (BIGINT, the
     physical line on which the record starts; the header is line 1), ``_lines`` (INTEGER,
     how many physical lines it spans) and ``_unreadable`` (VARCHAR[] of ``missing_<column>``,
     ``bad_<column>`` and ``mangled_<column>``, NULL when every value can be read);
@@ -93,12 +93,12 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, mapping: FileMapping) 
     for dataset in mapping.datasets.values():
         columns = ", ".join(f"{column.name} {column.sql_type}" for column in dataset.columns)
         connection.execute(
-            f"CREATE TABLE {dataset.name} ({columns}, _file USMALLINT, _line BIGINT,"
+            f"CREATE TABLE {dataset.name} ({columns}, _file UINTEGER, _line BIGINT,"
             " _lines INTEGER, _unreadable VARCHAR[])"
         )
     connection.execute(
         "CREATE TABLE unreadable_rows"
-        " (_file USMALLINT, _line BIGINT, _lines INTEGER, reason VARCHAR)"
+        " (_file UINTEGER, _line BIGINT, _lines INTEGER, reason VARCHAR)"
     )
 
 

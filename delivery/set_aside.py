@@ -29,11 +29,11 @@ from .rules import Rule, SuiteError
 
 _TABLES: Final = """
     CREATE TABLE files (
-        _file USMALLINT, name VARCHAR, dataset VARCHAR, status VARCHAR, landed_at TIMESTAMP);
+        _file UINTEGER, name VARCHAR, dataset VARCHAR, status VARCHAR, landed_at TIMESTAMP);
     CREATE TABLE failing (
-        _file USMALLINT, _line BIGINT, _lines INTEGER, reason VARCHAR, effect VARCHAR);
-    CREATE TABLE quarantined (_file USMALLINT, _line BIGINT, _lines INTEGER);
-    CREATE TABLE rejected_files (_file USMALLINT);
+        _file UINTEGER, _line BIGINT, _lines INTEGER, reason VARCHAR, effect VARCHAR);
+    CREATE TABLE quarantined (_file UINTEGER, _line BIGINT, _lines INTEGER);
+    CREATE TABLE rejected_files (_file UINTEGER);
     CREATE VIEW unreadable AS
         SELECT DISTINCT _file, _line FROM failing WHERE effect = 'unreadable_row' AND _line > 0;
     CREATE VIEW held_rows AS

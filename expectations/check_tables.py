@@ -31,7 +31,7 @@ _VALID_LINES: Final = """
         SELECT _file, _line, true AS invalid FROM quarantined UNION ALL
         SELECT _file, _line, true FROM held_rows;
     CREATE TABLE lines_by_order (
-        order_id VARCHAR, first_file USMALLINT, last_file USMALLINT, amount DECIMAL(38,4));
+        order_id VARCHAR, first_file UINTEGER, last_file UINTEGER, amount DECIMAL(38,4));
     """
 # Every order with delivered lines; the amount is that of its valid lines, NULL without any.
 _LINES_BY_ORDER: Final = """
@@ -72,7 +72,7 @@ def _line_totals(*, line_ids: bool) -> str:
 # million orders needs more than 100 MB that DuckDB can't spill.
 _ORDER_TOTALS: Final = """
     CREATE TABLE order_totals (
-        _file USMALLINT, _line BIGINT, _lines INTEGER, order_id VARCHAR,
+        _file UINTEGER, _line BIGINT, _lines INTEGER, order_id VARCHAR,
         total_amount DECIMAL(18,2), has_lines BOOLEAN, amount DECIMAL(38,4));
     """
 _ORDER_TOTALS_PART: Final = """

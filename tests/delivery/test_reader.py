@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from contract.keys import dataset_of
-from delivery import datasets, reader
+from delivery import datasets, reader, set_aside
 from delivery.datasets import DATASETS
 from delivery.landed_files import DeliveryError, LandedFile, files_in
 from delivery.rejected_rows import raw_text
@@ -225,3 +225,12 @@ def test_a_messy_file_reads_as_the_clean_one_does(db, tmp_path: Path) -> None:
     read(db, tmp_path, "products_2.csv", header + b"bad\n" + rows)
     assert [row[:4] for row in products(db)] == clean
     assert len(clean) == 500
+
+
+def test_a_delivery_may_have_more_files_than_two_bytes_can_number(db, tmp_path: Path) -> None:
+    set_aside.create(db, [read(db, tmp_path, "products.csv", GOOD)])
+    # A rebuild reads all files that were ever processed.
+    tables = ("orders", "order_items", "products", "unreadable_rows", "files", "failing")
+    for table in (*tables, "quarantined", "rejected_files"):
+        db.execute(f"INSERT INTO {table} (_file) VALUES (65536)")
+        assert db.execute(f"SELECT max(_file) FROM {table}").fetchall() == [(65536,)]
