@@ -47,13 +47,29 @@ def check_file_threshold(event: AnyEvent) -> dict[str, Any]:
     return wiring.on_created(event.to_dict())
 
 
+# A notification of S3 has one suffix, and Chalice makes one notification for a function.
+@app.on_s3_event(
+    bucket=SETTINGS.bucket,
+    events=["s3:ObjectCreated:*"],
+    prefix=SETTINGS.prefix,
+    suffix=".csv.gz",
+    name="CheckOnGzipCreated",
+)
+def check_on_gzip_created(event: AnyEvent) -> dict[str, Any]:
+    return wiring.on_created(event.to_dict())
+
+
 @app.on_cw_event(
     {
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
         "detail": {
             "bucket": {"name": [SETTINGS.bucket]},
-            "object": {"key": [{"wildcard": f"{SETTINGS.prefix}*.csv"}]},
+            "object": {
+                "key": [
+                    {"wildcard": f"{SETTINGS.prefix}*{suffix}"} for suffix in (".csv", ".csv.gz")
+                ]
+            },
         },
     },
     name="CheckOnObjectCreated",
@@ -89,6 +105,7 @@ def on_execution_ended(event: AnyEvent) -> dict[str, Any]:
 
 for handler in (
     check_file_threshold,
+    check_on_gzip_created,
     check_on_object_created,
     check_on_schedule,
     check_yesterday,

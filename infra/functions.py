@@ -40,6 +40,7 @@ _API: Final = {"Api": chalice_record.API_HANDLER}
 # What is called asynchronously and so has nobody to report its failure to.
 ASYNCHRONOUS: Final = (
     "CheckFileThreshold",
+    "CheckOnGzipCreated",
     "CheckOnObjectCreated",
     "CheckOnSchedule",
     "CheckYesterday",

@@ -51,6 +51,7 @@ _OUTPUTS: Final = {
 _KNOWS_SETTINGS: Final = "CheckOnSchedule"
 FUNCTIONS: Final = (
     "CheckFileThreshold",
+    "CheckOnGzipCreated",
     "CheckOnObjectCreated",
     "CheckOnSchedule",
     "CheckYesterday",

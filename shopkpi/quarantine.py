@@ -104,7 +104,8 @@ def _rows(pipeline: "Pipeline", key: str | None) -> Iterator[Mapping[str, Any]]:
     lines = codecs.getreader("utf-8")(body)
     for cells in csv.DictReader(lines):
         row = {name: as_delivered(cell) for name, cell in cells.items()}
-        yield {**row, "line": int(row["line"]), "reasons": row["reasons"].split(";")}
+        numbers = {name: int(row[name]) for name in ("line", "last_line") if name in row}
+        yield {**row, **numbers, "reasons": row["reasons"].split(";")}
     body.close()
 
 

@@ -238,7 +238,10 @@ def live(day: Day) -> None:
     call_api(day)
 
     # The events of functions that fail, here for a setting, end as dead letters.
-    broken = ("CheckFileThreshold", "CheckOnObjectCreated", "CheckYesterday", "OnExecutionEnded")
+    broken = (
+        *("CheckFileThreshold", "CheckOnGzipCreated", "CheckOnObjectCreated"),
+        *("CheckYesterday", "OnExecutionEnded"),
+    )
     event = {
         "Records": [{"s3": {"object": {"key": "incoming/orders_5.csv"}}}],
         "detail": {"executionArn": owner, "status": "FAILED"},

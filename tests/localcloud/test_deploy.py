@@ -1,6 +1,7 @@
 """``chalice deploy`` against the embedded AWS, and what it ships."""
 
 import ast
+import gzip
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
         f"ecommerce-kpi-dev-{name}"
         for name in (
             "CheckFileThreshold",
+            "CheckOnGzipCreated",
             "CheckOnObjectCreated",
             "CheckOnSchedule",
             "CheckYesterday",
@@ -47,14 +49,28 @@ def test_every_entry_point_is_deployed_with_the_stacks_settings(aws) -> None:
         assert variables["FORCE_PROCESS_AFTER_MINUTES"] == "30"
 
 
-def test_uploads_of_csv_files_and_nothing_else_call_the_function(aws) -> None:
+def test_uploads_of_csv_files_plain_or_gzip_and_nothing_else_call_a_function(aws) -> None:
     configuration = aws.session.client("s3").get_bucket_notification_configuration(
         Bucket=aws.stack.bucket
     )
-    [function] = configuration["LambdaFunctionConfigurations"]
-    assert function["LambdaFunctionArn"].endswith("ecommerce-kpi-dev-CheckFileThreshold")
-    rules = {rule["Name"]: rule["Value"] for rule in function["Filter"]["Key"]["FilterRules"]}
-    assert rules == {"prefix": "incoming/", "suffix": ".csv"}
+    functions = {
+        rules["suffix"]: (rules["prefix"], function["LambdaFunctionArn"].rpartition(":")[2])
+        for function in configuration["LambdaFunctionConfigurations"]
+        for rules in [{r["Name"]: r["Value"] for r in function["Filter"]["Key"]["FilterRules"]}]
+    }
+    assert functions == {
+        ".csv": ("incoming/", "ecommerce-kpi-dev-CheckFileThreshold"),
+        ".csv.gz": ("incoming/", "ecommerce-kpi-dev-CheckOnGzipCreated"),
+    }
+
+
+def test_a_gzip_upload_calls_its_function(aws) -> None:
+    s3 = aws.session.client("s3")
+    upload = {"Bucket": aws.stack.bucket, "Key": "incoming/orders_1.csv.gz"}
+    s3.put_object(**upload, Body=gzip.compress(b"order_id\n"))
+    logs, group = aws.session.client("logs"), "/aws/lambda/ecommerce-kpi-dev-CheckOnGzipCreated"
+    aws.wait_for(lambda: bool(logs.filter_log_events(logGroupName=group)["events"]), 60)
+    s3.delete_object(**upload)
 
 
 def test_the_schedules_are_every_five_minutes_and_every_day_at_six(aws) -> None:
@@ -119,7 +135,7 @@ def test_handlers_are_two_to_five_lines_and_decide_nothing() -> None:
     handlers = [
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list
     ]
-    assert len(handlers) == 9 + 7
+    assert len(handlers) == 10 + 7
     for handler in handlers:
         assert len(handler.body) == 1, handler.name
         assert isinstance(handler.body[0], ast.Return), handler.name

@@ -76,6 +76,7 @@ def test_quarantine_has_the_bad_row_and_the_bad_file_with_their_reasons(
             "dataset": "order_items",
             "file": "order_items_4.csv",
             "line": 12,
+            "last_line": 12,
             "reasons": ["quantity_out_of_range"],
             "raw": "o0,p1,-3,10.00",
         }

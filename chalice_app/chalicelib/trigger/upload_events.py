@@ -26,7 +26,7 @@ def created_files(event: object) -> tuple[str, ...] | Ignored:
     files = tuple(key for key in keys if dataset_of(key))
     return files or Ignored(
         reason=f"{keys[0]} is no file of a delivery: their names begin with orders, order_items "
-        "or products and end in .csv"
+        "or products and end in .csv or .csv.gz"
     )
 
 
