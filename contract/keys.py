@@ -62,6 +62,8 @@ WAITING_SINCE: Final = f"{INCOMING}threshold_not_met_timestamp.json"
 PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
 # The dates whose unusual figures have been reported.
 REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
+# The files with unknown names that have been reported.
+REPORTED_NAMES: Final = f"{RUNS}reported_names.json"
 # The ledger until the first rebuild.
 FIRST_LEDGER: Final = f"{LEDGER}main"
 # The ids that the current ledger has, for the validator: which files have them, and the products.
@@ -76,7 +78,22 @@ DASHBOARD_KPIS: Final = f"{DASHBOARD}kpis.json.gz"
 
 def is_recognised(name: str) -> bool:
     """Return whether a run may claim a file: ``name`` is its path in the landing folder."""
-    return dataset_of(name) is not None and len(name.encode()) <= MAX_NAME_BYTES
+    return dataset_of(name) is not None and not is_too_long(name)
+
+
+def is_too_long(name: str) -> bool:
+    return len(name.encode()) > MAX_NAME_BYTES
+
+
+def name_wanted(name: str) -> str:
+    """Say what the name of a file that is not recognised must look like."""
+    if is_too_long(name):
+        return f"The name has {len(name.encode()):,} bytes; a name has at most {MAX_NAME_BYTES}."
+    return (
+        "No dataset has this name: name the file orders*.csv, order_items*.csv or products*.csv"
+        " (or .csv.gz), put it as CSV into a folder of such a name, or give its pattern under"
+        " [files] in mapping.toml."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class Manifest:
 
     ``process`` adds them to the ledger. ``recompute`` has none and publishes the order dates from
     ``start`` to ``end`` again, both included. ``rebuild`` has all that were ever processed, and
-    makes a fresh ledger of them.
+    makes a fresh ledger of them. ``not_recognised`` are the files in the landing folder that no
+    run can claim because of their names: reports on the run name them.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Manifest:
     task: RunKind = "process"
     start: date | None = None
     end: date | None = None
+    not_recognised: tuple[FileVersion, ...] = ()
 
     def to_json(self) -> str:
         return typed_json.to_json(self)

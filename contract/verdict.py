@@ -13,8 +13,10 @@ from . import typed_json
 from .keys import DatasetName
 from .typed_json import JsonText
 
-Outcome = Literal["accepted", "partly_accepted", "all_rejected"]
-FileStatus = Literal["accepted", "rejected", "duplicate"]
+Outcome = Literal["accepted", "partly_accepted", "all_rejected", "not_recognised"]
+FileStatus = Literal["accepted", "rejected", "duplicate", "not_recognised"]
+# The reason of a file that is not recognised.
+UNKNOWN_NAME: Final = "unknown_name"
 
 # The parent that a line of each reason waits for.
 HELD_BACK: Final[Mapping[str, str]] = {"unknown_order": "order", "unknown_product": "product"}
@@ -22,7 +24,10 @@ HELD_BACK: Final[Mapping[str, str]] = {"unknown_order": "order", "unknown_produc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Files and rows of a delivery. All rows of a rejected file count as quarantined."""
+    """Files and rows of a delivery. All rows of a rejected file count as quarantined.
+
+    ``files`` are those that were read; ``not_recognised_files`` are others.
+    """
 
     files: int
     rejected_files: int
@@ -30,16 +35,20 @@ class Totals:
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
+    not_recognised_files: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileVerdict:
-    """One file: ``reason`` and ``detail`` of its rejection, ``reasons`` counts its bad rows."""
+    """One file: ``reason`` and ``detail`` of its rejection, ``reasons`` counts its bad rows.
+
+    A file whose name is not recognised has no dataset and was not read: it stays where it is.
+    """
 
     key: str
     name: str
     sha256: str | None
-    dataset: DatasetName
+    dataset: DatasetName | None
     status: FileStatus
     reason: str | None
     detail: str | None
@@ -63,7 +72,11 @@ class DataWarning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """``accepted`` and ``held`` name the Parquet of each dataset, the last two a CSV and a page."""
+    """``accepted`` and ``held`` name the Parquet of each dataset, the last two a CSV and a page.
+
+    ``files`` are those that were read, in the order of their landing, then those that are not
+    recognised. The outcome is ``not_recognised`` when no file was read.
+    """
 
     run_id: str
     outcome: Outcome

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,26 +33,39 @@ def files_in(
 ) -> list[LandedFile]:
     """List the CSV files of a folder and its folders that are of a dataset, sorted by name.
 
-    A file's name is its path within the folder.
-
-    ``dataset_of`` returns the dataset of a file name; a mapping has its own.
+    A file's name is its path within the folder. ``dataset_of`` returns the dataset of a file name;
+    a mapping has its own.
 
     Raises:
-        DeliveryError: the folder does not exist or has no such file.
+        DeliveryError: the folder does not exist or has no files.
     """
     if not folder.is_dir():
         raise DeliveryError(f"{folder}: no such folder; --input takes a folder of CSV files")
-    found = [
-        LandedFile(name=name, path=path, dataset=dataset)
-        for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*"))
-        if path.is_file() and (dataset := dataset_of(name)) is not None
-    ]
-    if not found:
+    names = names_in(folder)
+    if not names:
         raise DeliveryError(
             f"{folder}: no orders_*.csv, order_items_*.csv or products.csv in it; "
             "give the folder that holds the delivery"
         )
-    return found
+    return [
+        LandedFile(name=name, path=folder / name, dataset=dataset)
+        for name in names
+        if (dataset := dataset_of(name)) is not None
+    ]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the paths of the files in a folder and its folders, without hidden ones, sorted."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)
+    )
+
+
+def not_recognised_in(folder: Path, files: Iterable[LandedFile]) -> list[str]:
+    """Return the names in a folder that are not among the files that were listed."""
+    known = {file.name for file in files}
+    return [name for name in names_in(folder) if name not in known]
 
 
 def in_order_of_landing(file: LandedFile) -> tuple[datetime, str]:

@@ -11,6 +11,8 @@ from typing import Final, Literal
 import duckdb
 
 from contract import spreadsheet
+from contract.keys import name_wanted
+from contract.verdict import UNKNOWN_NAME
 
 from .bad_row_limit import TOO_MANY_BAD_ROWS, BadRowLimit
 from .gzip_files import opened
@@ -19,7 +21,7 @@ from .reader import FileReading
 from .set_aside import rows_by_file
 
 COLUMNS: Final = ("file", "line", "last_line", "reasons", "raw", "outcome")
-Outcome = Literal["file_rejected", "file_skipped", "quarantined", "held"]
+Outcome = Literal["not_recognised", "file_rejected", "file_skipped", "quarantined", "held"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ def find(
             lines, reasons, what = found[line]
             name = readings[ordinal].file.name
             yield RejectedRow(name, line, line + lines - 1, tuple(reasons), raw, what)
+
+
+def not_recognised(name: str) -> RejectedRow:
+    """Return what rejected.csv says of a file whose name no dataset has."""
+    return RejectedRow(name, None, None, (UNKNOWN_NAME,), name_wanted(name), "not_recognised")
 
 
 def count(rows: Iterable[RejectedRow]) -> Counter[str]:

@@ -62,7 +62,8 @@ def create(connection: duckdb.DuckDBPyConnection, readings: Sequence[FileReading
     """Create the tables, and add the reader's faults to the datasets' tables."""
     connection.execute(_TABLES)
     connection.execute(_VALID_PARENTS)
-    connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", [*map(_file, readings)])
+    if readings:  # executemany takes at least one
+        connection.executemany("INSERT INTO files VALUES (?, ?, ?, ?, ?)", [*map(_file, readings)])
     for dataset in DATASETS:
         connection.execute(_ADD_UNREADABLE_ROWS.format(dataset=dataset))
     for reading in readings:

@@ -61,12 +61,13 @@ class RunEntry:
     failing_rows: str | None
     pages: dict[str, str]
     median_rows: dict[str, int]
+    not_recognised_files: int = 0
 
     @classmethod
     def of(cls, verdict: Verdict, pages: Mapping[str, str]) -> Self:
         rows: dict[str, list[int]] = {}
         for file in verdict.files:
-            if file.status == "accepted":
+            if file.status == "accepted" and file.dataset:
                 rows.setdefault(file.dataset, []).append(file.rows)
         return cls(
             run_id=verdict.run_id,
@@ -201,7 +202,8 @@ def _older(page: int) -> str | None:
 
 
 def _most_urgent_first(file: FileVerdict) -> tuple[bool, int, str]:
-    return file.status != "rejected", -(file.quarantined_rows + file.held_rows), file.name
+    read = file.status not in ("rejected", "not_recognised")
+    return read, -(file.quarantined_rows + file.held_rows), file.name
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,7 +16,13 @@ import duckdb
 
 from contract.manifest import FileVersion, Manifest
 from delivery import reader
-from delivery.landed_files import DeliveryError, LandedFile, files_in, in_order_of_landing
+from delivery.landed_files import (
+    DeliveryError,
+    LandedFile,
+    files_in,
+    in_order_of_landing,
+    not_recognised_in,
+)
 from delivery.mapping import STANDARD, FileMapping
 from delivery.reader import FileReading
 from delivery.storage import PARALLEL, open_storage, s3_client
@@ -34,19 +40,26 @@ _CHUNK: Final = 1024 * 1024
 class Delivery:
     """The files of a run in the order of their landing, and the keys they were claimed under.
 
-    ``manifest`` is None for a folder.
+    ``not_recognised`` are the keys and names of files whose names no dataset has. ``manifest`` is
+    None for a folder.
     """
 
     run_id: str
     files: Sequence[LandedFile]
     keys: Sequence[str]
+    not_recognised: Sequence[tuple[str, str]] = ()
     manifest: Manifest | None = None
 
     @classmethod
     def of_folder(cls, folder: Path, run_id: str, mapping: FileMapping = STANDARD) -> Self:
-        """Raise DeliveryError when the folder has no file of a dataset."""
+        """Raise DeliveryError when the folder does not exist or has no files."""
         files = files_in(folder, mapping.dataset_of)
-        return cls(run_id=run_id, files=files, keys=[file.name for file in files])
+        return cls(
+            run_id=run_id,
+            files=files,
+            keys=[file.name for file in files],
+            not_recognised=[(name, name) for name in not_recognised_in(folder, files)],
+        )
 
     @classmethod
     def of_manifest(cls, uri: str, folder: Path) -> Self:
@@ -66,6 +79,7 @@ class Delivery:
             run_id=manifest.run_id,
             files=[file for file, _ in pairs],
             keys=[key for _, key in pairs],
+            not_recognised=[(file.key, file.name) for file in manifest.not_recognised],
             manifest=manifest,
         )
 

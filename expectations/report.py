@@ -41,7 +41,8 @@ def rejected_files(
     """
     folder.mkdir()
     quarantine = RunKeys(verdict.run_id).quarantined_file("")
-    for number, (reading, file) in enumerate(zip(readings, verdict.files, strict=True), start=1):
+    # The files that are not recognised follow those that were read.
+    for number, (reading, file) in enumerate(zip(readings, verdict.files, strict=False), start=1):
         if file.status == "rejected":
             key = output.key_of_delivered(quarantine, file.name, number)
             reason = folder / f"{number}.json"

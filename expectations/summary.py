@@ -8,7 +8,12 @@ from contract.keys import RunKeys
 from contract.verdict import Verdict
 from delivery.storage import Storage
 
-_STYLES = {"accepted": "green", "rejected": "bold red", "duplicate": "yellow"}
+_STYLES = {
+    "accepted": "green",
+    "rejected": "bold red",
+    "duplicate": "yellow",
+    "not_recognised": "bold red",
+}
 
 
 def show(verdict: Verdict, output: Storage) -> None:
@@ -20,7 +25,12 @@ def show(verdict: Verdict, output: Storage) -> None:
             f"{verdict.outcome.replace('_', ' ')}: {totals.accepted_rows:,} of"
             f" {totals.rows:,} rows accepted, {totals.quarantined_rows:,} quarantined,"
             f" {totals.held_rows:,} held back; {totals.rejected_files} of"
-            f" {totals.files} files rejected",
+            f" {totals.files} files rejected"
+            + (
+                f", {totals.not_recognised_files} more not recognised"
+                if totals.not_recognised_files
+                else ""
+            ),
             style="bold",
         )
     )
@@ -32,7 +42,7 @@ def show(verdict: Verdict, output: Storage) -> None:
     for file in verdict.files:
         table.add_row(
             Text(file.name),
-            Text(file.status, style=_STYLES[file.status]),
+            Text(file.status.replace("_", " "), style=_STYLES[file.status]),
             f"{file.accepted_rows:,}",
             f"{file.quarantined_rows:,}",
             f"{file.held_rows:,}",

@@ -42,7 +42,7 @@ from .check import CHECKS, check_and_set_aside
 from .found import file_verdicts, warnings
 from .known_ids import KnownBefore
 from .read import THREADS, Delivery, read
-from .verdict import compose
+from .verdict import compose, not_recognised
 from .write import write_rows
 
 # Not __name__, which is __main__ in the container.
@@ -123,6 +123,7 @@ def validate(
             run_id=run_id,
             created_at=now,
             files=files,
+            others=[not_recognised(key, name) for key, name in delivery.not_recognised],
             warnings=warnings(connection, rules),
             accepted=written.accepted,
             held=written.held,

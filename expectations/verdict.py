@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from contract.keys import RunKeys
-from contract.verdict import DataWarning, FileStatus, FileVerdict, Outcome, Totals, Verdict
+from contract.keys import RunKeys, name_wanted
+from contract.verdict import (
+    UNKNOWN_NAME,
+    DataWarning,
+    FileStatus,
+    FileVerdict,
+    Outcome,
+    Totals,
+    Verdict,
+)
 from delivery.bad_row_limit import TOO_MANY_BAD_ROWS, BadRowLimit
 from delivery.reader import FileReading
 
@@ -55,17 +63,38 @@ def decide(facts: FileFacts, limit: BadRowLimit) -> FileVerdict:
     )
 
 
+def not_recognised(key: str, name: str) -> FileVerdict:
+    """Return the verdict on a file whose name no dataset has."""
+    return FileVerdict(
+        key=key,
+        name=name,
+        sha256=None,
+        dataset=None,
+        status="not_recognised",
+        reason=UNKNOWN_NAME,
+        detail=name_wanted(name),
+        rows=0,
+        accepted_rows=0,
+        quarantined_rows=0,
+        held_rows=0,
+        reasons={},
+    )
+
+
 def compose(
     *,
     run_id: str,
     created_at: datetime,
     files: Sequence[FileVerdict],
+    others: Sequence[FileVerdict] = (),
     warnings: Sequence[DataWarning],
     accepted: Mapping[str, str],
     held: Mapping[str, str],
     quarantined_rows: str | None,
 ) -> Verdict:
     """Return the verdict; the last three arguments are keys in the output.
+
+    ``others`` are the files that are not recognised.
 
     A delivery without a row that is accepted or held back is ``all_rejected``: there is nothing
     to transform.
@@ -77,13 +106,14 @@ def compose(
         accepted_rows=sum(file.accepted_rows for file in files),
         quarantined_rows=sum(file.quarantined_rows for file in files),
         held_rows=sum(file.held_rows for file in files),
+        not_recognised_files=len(others),
     )
     return Verdict(
         run_id=run_id,
         outcome=_outcome(totals),
         created_at=created_at,
         totals=totals,
-        files=tuple(files),
+        files=(*files, *others),
         warnings=tuple(warnings),
         accepted=accepted,
         held=held,
@@ -93,6 +123,8 @@ def compose(
 
 
 def _outcome(totals: Totals) -> Outcome:
+    if not totals.files and totals.not_recognised_files:
+        return "not_recognised"
     if not totals.accepted_rows and not totals.held_rows:
         return "all_rejected"
     if totals.rejected_files or totals.quarantined_rows or totals.held_rows:

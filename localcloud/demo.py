@@ -28,6 +28,8 @@ from contract.keys import (
     QUARANTINE,
     RUNS,
     RunKeys,
+    is_recognised,
+    name_wanted,
 )
 from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, ColumnType, KpiTable, readable
 from contract.notice import Notice
@@ -35,6 +37,7 @@ from contract.published import PublishedReport
 from contract.row_counts import RowCounts
 from contract.states import State
 from contract.verdict import Totals, Verdict
+from delivery.landed_files import names_in
 
 from .cloud import LocalCloud
 from .containers import Containers
@@ -77,8 +80,8 @@ class Shop:
             s3.put_object(Bucket=self.stack.bucket, Key=f"{INCOMING}{name}", Body=body)
 
     def waiting(self) -> int:
-        """Return how many CSV files are in the landing folder."""
-        return sum(key.endswith(".csv") for key in self.keys(INCOMING))
+        """Return how many files of the landing folder a run can claim, or has claimed."""
+        return sum(is_recognised(key.removeprefix(INCOMING)) for key in self.keys(INCOMING))
 
     def keys(self, prefix: str) -> Iterator[str]:
         pages = (
@@ -157,7 +160,7 @@ def run(
 ) -> int:
     """Send a delivery through the pipeline; return 0 when every run has succeeded.
 
-    Raises DemoError when there is no CSV file to deliver.
+    Raises DemoError when there is no file to deliver.
     """
     files = read_delivery(delivery, fail=fail)
     # Wide enough for all KPIs; a narrow terminal wraps the lines.
@@ -174,17 +177,28 @@ def run(
         )
         first_upload = datetime.now().astimezone()
         shop.uploads(files)
-        runs = _watch(shop, progress, deadline=time.monotonic() + 3600)
+        others = [name for name, _ in files if not is_recognised(name)]
+        runs = []
+        # Without a recognised file no run starts.
+        if len(others) < len(files):
+            runs = _watch(shop, progress, deadline=time.monotonic() + 3600)
         _show_results(shop, runs, first_upload, screen, home)
-    return 0 if all(found.status == "SUCCEEDED" for found in runs) else 1
+        for name in others:
+            screen.print(
+                f"not recognised: {name}. {name_wanted(name)}", soft_wrap=True, markup=False
+            )
+    return 0 if runs and all(found.status == "SUCCEEDED" for found in runs) else 1
 
 
 def read_delivery(folder: Path, *, fail: bool) -> list[tuple[str, bytes]]:
-    """Return the folder's CSV files by name; ``fail`` adds an orders file without its header."""
-    paths = sorted(path for path in folder.glob("*.csv") if path.is_file())
-    if not paths:
-        raise DemoError(f"{folder}: no CSV file in it; name a folder with --delivery")
-    files = [(path.name, path.read_bytes()) for path in paths]
+    """Return a folder's files by name, without hidden ones.
+
+    ``fail`` adds an orders file without its header.
+    """
+    names = names_in(folder)
+    if not names:
+        raise DemoError(f"{folder}: no file in it; name a folder with --delivery")
+    files = [(name, (folder / name).read_bytes()) for name in names]
     if fail:
         orders = next((body for name, body in files if name.startswith("orders")), b"1,2,3\n")
         files.insert(0, ("orders_without_header.csv", orders.partition(b"\n")[2]))

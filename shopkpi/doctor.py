@@ -16,7 +16,7 @@ from .aws_errors import explained
 from .errors import AccessError, OperatorError
 from .pipeline import FUNCTIONS
 from .screen import Screen, table
-from .status import describe_lock, read_lock
+from .status import describe_lock, describe_not_recognised, read_lock
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -159,6 +159,16 @@ def _uploads(pipeline: "Pipeline", configuration: Any) -> Finding:
         fact=f"to {prefix} call nothing: files wait for the 5-minute check",
         fix=f"deploy the functions again: make deploy STAGE={pipeline.stage}",
     )
+
+
+def _names(pipeline: "Pipeline") -> Iterator[Finding]:
+    """Check that a run can claim every file of the landing folder."""
+    keys = [file.key for file in pipeline.incoming.list().not_recognised]
+    if not keys:
+        yield Finding(subject="names", fact="of all files in the landing folder are recognised")
+        return
+    fact, _, fix = describe_not_recognised(keys).partition(". ")
+    yield Finding(subject="names", fact=fact, fix=fix)
 
 
 def _functions(pipeline: "Pipeline") -> Iterator[Finding]:
@@ -329,6 +339,7 @@ def _lock(pipeline: "Pipeline") -> Iterator[Finding]:
 _CHECKS: Final = (
     _settings,
     _bucket,
+    _names,
     _functions,
     _schedule,
     _tables,

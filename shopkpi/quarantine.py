@@ -22,10 +22,13 @@ _SHOWN_RAW = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusedFile:
-    """A file that was rejected, or is a duplicate. ``key`` is that of a rejected file."""
+    """A file that was rejected, is a duplicate or not recognised.
+
+    ``key`` is that of a rejected file.
+    """
 
     name: str
-    dataset: str
+    dataset: str | None
     status: str
     reason: str | None
     detail: str | None

@@ -1,8 +1,11 @@
 """What the pipeline is doing now: files waiting, the lock, the runs in progress."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from contract.keys import name_wanted
 
 from .screen import table
 from .times import ago, duration
@@ -63,7 +66,7 @@ class Status:
     stage: str
     bucket: str
     files: tuple[DatasetFiles, ...]
-    unrecognised: tuple[str, ...]
+    not_recognised: tuple[str, ...]
     oldest_at: datetime | None
     starts: str
     lock: LockState | None
@@ -85,7 +88,7 @@ def collect(pipeline: "Pipeline") -> Status:
         stage=pipeline.stage,
         bucket=settings.bucket,
         files=_missing(counts, settings, products_known=known),
-        unrecognised=listing.unrecognised,
+        not_recognised=tuple(file.key for file in listing.not_recognised),
         oldest_at=oldest,
         starts=_starts(counts, settings, lock, oldest, now, products_known=known),
         lock=lock,
@@ -185,11 +188,8 @@ def render(status: Status) -> list[Any]:
         status.starts
         + (f"; the oldest landed {ago(status.oldest_at, status.at)}" if status.oldest_at else ""),
     ]
-    if status.unrecognised:
-        parts.append(
-            f"unrecognised files, which are not processed ({len(status.unrecognised)}): "
-            f"{', '.join(status.unrecognised[:5])}"
-        )
+    if status.not_recognised:
+        parts.append(describe_not_recognised(status.not_recognised))
     parts.append(f"lock: {describe_lock(status.lock, status.at)}")
     parts += [
         f"running: {run.run_id}, in {run.state or 'its first state'} for "
@@ -200,6 +200,12 @@ def render(status: Status) -> list[Any]:
     if not status.running:
         parts.append("running: nothing")
     return parts
+
+
+def describe_not_recognised(keys: Sequence[str]) -> str:
+    """Name the files that no run claims, and say what the first one's name must look like."""
+    shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+    return f"not recognised, so not processed ({len(keys)}): {shown}. {name_wanted(keys[0])}"
 
 
 def describe_lock(lock: LockState | None, now: datetime) -> str:

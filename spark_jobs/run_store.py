@@ -78,7 +78,7 @@ class RunStore:
             files=[
                 _delivered(file, versions[file.key])
                 for file in verdict.files
-                if file.status != "rejected"
+                if file.status in ("accepted", "duplicate")
             ],
         )
 
@@ -99,7 +99,7 @@ class RunStore:
 
 
 def _delivered(file: FileVerdict, version: FileVersion) -> DeliveredFile:
-    if file.sha256 is None:
+    if file.sha256 is None or file.dataset is None:
         raise RunError(f"{file.key}: the verdict has no sha256 of it; run the validator again")
     return DeliveredFile(
         label=file.name,

@@ -9,8 +9,9 @@ tables and what was left out, and writes to the output folder
     category_kpis.csv, category_kpis.jsonl   one row per category and order_date
     order_kpis.csv, order_kpis.jsonl         one row per order_date
     rejected.csv                             file, line, reasons and raw text of what was left out,
-                                             and its outcome: file_rejected, file_skipped,
-                                             quarantined or held
+                                             and its outcome: not_recognised (the name is of no
+                                             dataset), file_rejected, file_skipped, quarantined or
+                                             held
 
 The rules are those of the validator (delivery/suites), with MAX_BAD_ROW_PERCENT and MIN_BAD_ROWS.
 
@@ -50,7 +51,7 @@ from delivery.apply_rules import apply_rules
 from delivery.bad_row_limit import BadRowLimit
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
-from delivery.landed_files import DeliveryError, LandedFile, files_in
+from delivery.landed_files import DeliveryError, LandedFile, files_in, not_recognised_in
 from delivery.mapping import STANDARD, FileMapping, mapping_of
 from delivery.reader import FileReading
 from delivery.rejected_rows import RejectedRow
@@ -111,12 +112,16 @@ def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scra
     limit = BadRowLimit.from_env(os.environ)
     mapping = FileMapping.from_settings(options.mapping, os.environ)
     files = files_in(options.input, mapping.dataset_of)
+    others = [
+        rejected_rows.not_recognised(name) for name in not_recognised_in(options.input, files)
+    ]
     size = sum(file.path.stat().st_size for file in files)
     with sessions.starting(choice.engine, input_bytes=size) as session:
         today = datetime.now(UTC).date()
         read = read_and_stage(files, scratch, limit, today=today, mapping=mapping)
-        for row in read.left_out:
-            if row.outcome == "file_rejected":
+        left_out = [*others, *read.left_out]
+        for row in left_out:
+            if row.outcome in ("not_recognised", "file_rejected"):
                 log.warning("%s: %s: %s", row.file, *row.reasons, row.raw)
         _require_every_dataset(options.input, read.readings)
         category, daily = compute(
@@ -127,8 +132,8 @@ def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scra
             explain_plan=options.explain_plan,
         )
     screen = _report(options, category, daily)
-    rejected_rows.write(read.left_out, options.output / "rejected.csv")
-    report.show_left_out(screen, len(files), read.rows, read.left_out, options.output)
+    rejected_rows.write(left_out, options.output / "rejected.csv")
+    report.show_left_out(screen, len(files), read.rows, left_out, options.output)
 
 
 def _report(options: argparse.Namespace, category: pa.Table, daily: pa.Table) -> Console:

@@ -26,17 +26,18 @@ def file_verdict(
         "accepted": (rows - sum(found.values()), sum(found.values()) - held, held),
         "rejected": (0, rows, 0),
         "duplicate": (0, 0, 0),
+        "not_recognised": (0, 0, 0),
     }[status]
     rejected = status == "rejected"
     return FileVerdict(
         key=key or f"incoming/{name}",
         name=name,
         sha256=None,
-        dataset=dataset_of(name) or "orders",
+        dataset=None if status == "not_recognised" else dataset_of(name) or "orders",
         status=status,
         reason="too_many_bad_rows" if rejected else None,
         detail=f"{rows} of its {rows} rows cannot be read" if rejected else None,
-        rows=0 if status == "duplicate" else rows,
+        rows=0 if status in ("duplicate", "not_recognised") else rows,
         accepted_rows=counts[0],
         quarantined_rows=counts[1],
         held_rows=counts[2],
@@ -46,7 +47,7 @@ def file_verdict(
 
 def verdict(*files: FileVerdict, run_id: str = "r") -> Verdict:
     totals = Totals(
-        files=len(files),
+        files=sum(file.status != "not_recognised" for file in files),
         rejected_files=sum(file.status == "rejected" for file in files),
         rows=sum(file.rows for file in files),
         accepted_rows=sum(file.accepted_rows for file in files),

@@ -96,6 +96,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.WAITING_SINCE,
         keys.PRODUCTS_ACCEPTED,
         keys.REPORTED_WARNINGS,
+        keys.REPORTED_NAMES,
         keys.DATA_DOCS_RUNS,
         keys.KNOWN_IDS,
         keys.KNOWN_PRODUCTS,

@@ -8,7 +8,7 @@ import pytest
 from contract.keys import dataset_of
 from delivery import datasets, reader, set_aside
 from delivery.datasets import DATASETS
-from delivery.landed_files import DeliveryError, LandedFile, files_in
+from delivery.landed_files import DeliveryError, LandedFile, files_in, not_recognised_in
 from delivery.rejected_rows import raw_text
 
 GOOD = b"product_id,category,name,price\n1,Books,Atlas,10.00\n2,Toys,Ball,5\n"
@@ -195,12 +195,20 @@ def test_the_same_bytes_under_another_name_count_once(db, tmp_path: Path) -> Non
     assert len(products(db)) == 4
 
 
-def test_a_folder_without_csv_files_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing here")
+def test_a_folder_without_files_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(DeliveryError, match=r"no orders_\*\.csv.*give the folder"):
         files_in(tmp_path)
     with pytest.raises(DeliveryError, match="no such folder"):
         files_in(tmp_path / "nowhere")
+
+
+def test_what_is_not_recognised_in_a_folder_is_listed_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("orders_1.csv", "sales.csv", "more/notes.txt", ".DS_Store", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("order_id\n")
+    files = files_in(tmp_path)
+    assert [file.name for file in files] == ["orders_1.csv"]
+    assert not_recognised_in(tmp_path, files) == ["more/notes.txt", "sales.csv"]
 
 
 def test_line_numbers_are_right_in_a_file_that_duckdb_reads_in_parallel(db, tmp_path: Path) -> None:

@@ -193,6 +193,33 @@ def test_a_delivery_without_a_single_good_row_is_all_rejected(
     assert verdict["accepted"] == {}
 
 
+def test_a_file_with_an_unknown_name_is_not_recognised_and_the_others_are_judged(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    folder = write_delivery(tmp_path, clean_files())
+    (folder / "olist_order_items_dataset.csv").write_text("order_id,product_id\n1,2\n")
+    outcome = validate_folder(folder)
+    other = outcome.file("olist_order_items_dataset.csv")
+    found = other["status"], other["reason"], other["rows"]
+    assert found == ("not_recognised", "unknown_name", 0)
+    assert "name the file orders*.csv, order_items*.csv or products*.csv" in other["detail"]
+    totals = outcome.verdict["totals"]
+    assert (totals["files"], totals["not_recognised_files"]) == (11, 1)
+    assert outcome.verdict["outcome"] == "accepted"
+    page = (outcome.root / "data_docs/runs/run.html").read_text()
+    assert "olist_order_items_dataset.csv" in page
+    assert "files not recognised" in page
+
+
+def test_a_delivery_without_a_recognised_file_has_a_verdict(
+    validate_folder: Validate, tmp_path: Path
+) -> None:
+    (tmp_path / "sales.csv").write_text("order_id\n1\n")
+    outcome = validate_folder(tmp_path)
+    assert outcome.verdict["outcome"] == "not_recognised"
+    assert outcome.file("sales.csv")["status"] == "not_recognised"
+
+
 def test_a_delivery_of_lines_alone_waits_for_its_parents(
     validate_folder: Validate, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ def delivery(tmp_path: Path) -> Path:
     """Five orders of two books at 10.00; the last one, of the second day, is returned."""
     folder = tmp_path / "delivery"
     folder.mkdir()
+    (folder / "sales.csv").write_text("a file that is not recognised does not keep the demo\n")
     for n, date in enumerate(DATES):
         status = "returned" if n == 4 else "delivered"
         (folder / f"orders_{n}.csv").write_text(
@@ -63,7 +64,11 @@ def test_a_delivery_with_one_bad_file_ends_in_exact_kpis_a_message_and_quarantin
     ]
     assert "orders_without_header.csv: rejected, missing_column" in result.stdout
     assert "12 files (1 rejected), 11 rows: 11 accepted" in result.stdout
-    assert "Run succeeded, 1 file rejected - dev" in result.stdout
+    assert "Run succeeded, 1 file rejected, 1 file not recognised - dev" in result.stdout
+    assert "sales.csv: not_recognised, unknown_name: No dataset has this name" in result.stdout
+    page = next((home / "data_docs" / "runs").glob("*.html")).read_text(encoding="utf-8")
+    assert "sales.csv" in page
+    assert "not recognised" in page
     assert "- orders_without_header.csv: missing_column" in result.stdout
     assert (home / "data_docs" / "index.html").as_uri() in result.stdout
     assert (home / "data_docs" / "index.html").read_text(encoding="utf-8").startswith("<")
@@ -74,6 +79,14 @@ def test_a_delivery_with_one_bad_file_ends_in_exact_kpis_a_message_and_quarantin
 def test_a_folder_without_files_is_named(tmp_path: Path) -> None:
     result = demo("--delivery", str(tmp_path), "--home", str(tmp_path / "home"))
     assert result.returncode == 2
-    assert result.stderr == (
-        f"error: {tmp_path}: no CSV file in it; name a folder with --delivery\n"
-    )
+    assert result.stderr == (f"error: {tmp_path}: no file in it; name a folder with --delivery\n")
+
+
+def test_a_delivery_of_files_that_are_not_recognised_ends_at_once_and_names_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "delivery").mkdir()
+    (tmp_path / "delivery" / "olist_products_dataset.csv").write_text("product_id\np1\n")
+    result = demo("--delivery", str(tmp_path / "delivery"), "--home", str(tmp_path / "home"))
+    assert result.returncode == 1, result.stderr
+    assert "not recognised: olist_products_dataset.csv. No dataset has this name" in result.stdout

@@ -27,7 +27,9 @@ def test_status_says_what_is_missing_for_a_batch_and_that_nothing_runs(
         # The products file of the earlier run counts.
         ("products", 0, 0),
     ]
-    assert data["unrecognised"] == ["incoming/orders.xlsx"]
+    assert data["not_recognised"] == ["incoming/orders.xlsx"]
+    assert "not recognised, so not processed (1): incoming/orders.xlsx. No dataset has" in screen
+    assert "name the file orders*.csv, order_items*.csv or products*.csv" in screen
     assert (data["lock"], data["running"]) == (None, [])
     assert "too few for a batch; a batch of these files starts in" in screen
     assert "lock: free" in screen
@@ -143,9 +145,22 @@ def test_the_doctor_finds_no_problem_in_a_complete_deployment(local: Type) -> No
     ]
     assert problems == []
     assert {finding["subject"] for finding in answer.data} == {
-        *("credentials", "clock", "stack", "settings", "versioning", "uploads", "functions"),
-        *("schedule", "table", "machine", "java", "letters", "lock"),
+        *("credentials", "clock", "stack", "settings", "versioning", "uploads", "names"),
+        *("functions", "schedule", "table", "machine", "java", "letters", "lock"),
     }
+
+
+def test_the_doctor_names_a_file_that_is_not_recognised_and_how_to_name_it(
+    shop: Shop, local: Type
+) -> None:
+    s3 = shop.client("s3")
+    s3.put_object(Bucket=shop.stack.bucket, Key="incoming/sales.csv", Body=b"x")
+    try:
+        findings = {f["subject"]: f for f in local("doctor --json").data}
+    finally:
+        s3.delete_object(Bucket=shop.stack.bucket, Key="incoming/sales.csv")
+    assert findings["names"]["fact"] == "not recognised, so not processed (1): incoming/sales.csv"
+    assert "name the file orders*.csv" in findings["names"]["fix"]
 
 
 def test_the_doctor_names_what_is_broken_and_the_fix(shop: Shop, local: Type) -> None:

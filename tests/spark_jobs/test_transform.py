@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -93,6 +94,20 @@ def test_what_is_left_out_is_listed_with_file_line_reasons_and_text(tmp_path: Pa
     assert "4 files, 7 rows read: 3 accepted, 3 set aside, 1 held back." in done.stdout
     assert "orders_2.csv: missing_column: line 1: no column total_amount" in done.stderr
     assert "1  bad_unit_price" in done.stdout
+
+
+def test_a_file_that_is_not_recognised_is_named_on_the_screen_and_in_rejected_csv(
+    tmp_path: Path,
+) -> None:
+    folder = shutil.copytree(SAMPLE, tmp_path / "in")
+    (folder / "olist_order_items_dataset.csv").write_text("order_id\n1\n")
+    done = transform("--input", folder, "--output", tmp_path / "out", "--engine", "sail")
+    assert done.returncode == 0, done.stderr
+    assert "olist_order_items_dataset.csv: unknown_name: No dataset has this name" in done.stderr
+    with (tmp_path / "out" / "rejected.csv").open(newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["outcome"] == "not_recognised"]
+    assert (row["file"], row["line"]) == ("olist_order_items_dataset.csv", "")
+    assert "name the file orders*.csv, order_items*.csv or products*.csv" in row["raw"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from contract.keys import RunKeys
+from contract.keys import RunKeys, name_wanted
+from contract.manifest import FileVersion
 from contract.notice import Notice
 from contract.row_counts import RowCounts
 from contract.verdict import HELD_BACK, FileVerdict
@@ -38,16 +39,22 @@ _SUBJECTS: Final = {"FAILED": "Run failed", "TIMED_OUT": "Run timed out", "ABORT
 
 
 def of_run(
-    run: RunOutcome, settings: Settings, *, anomalies: Sequence[Anomaly] = ()
+    run: RunOutcome,
+    settings: Settings,
+    *,
+    anomalies: Sequence[Anomaly] = (),
+    not_recognised: Sequence[FileVersion] = (),
 ) -> Notice | None:
     """Return the message about a run that has ended.
 
-    None: it has succeeded, and nothing in it needs attention.
+    ``not_recognised`` are the files with unknown names that no earlier message has named. None: the
+    run has succeeded, and nothing in it needs attention.
     """
     paragraphs = _Paragraphs(run, settings, anomalies)
     rejected, rows = paragraphs.rejected, sum(f.quarantined_rows for f in paragraphs.quarantined)
     counts = {
         f"{_number(len(rejected), 'file')} rejected": len(rejected),
+        f"{_number(len(not_recognised), 'file')} not recognised": len(not_recognised),
         f"{_number(rows, 'row')} in quarantine": rows,
         f"{_number(len(paragraphs.refused), 'date')} not published": len(paragraphs.refused),
         _number(len(anomalies), "unusual figure"): len(anomalies),
@@ -60,6 +67,7 @@ def of_run(
         message=_message(
             [paragraphs.sentence(found)],
             paragraphs.rejected_files(),
+            paragraphs.not_recognised(not_recognised),
             paragraphs.quarantined_rows(),
             paragraphs.held_rows(),
             paragraphs.published(),
@@ -126,7 +134,9 @@ class _Paragraphs:
 
     @property
     def files(self) -> Sequence[FileVerdict]:
-        return () if self.run.verdict is None else self.run.verdict.files
+        """The files that were read."""
+        files = () if self.run.verdict is None else self.run.verdict.files
+        return [file for file in files if file.status != "not_recognised"]
 
     @property
     def rejected(self) -> Sequence[FileVerdict]:
@@ -155,6 +165,17 @@ class _Paragraphs:
         return [
             f"Rejected, {len(self.rejected)} of {of}; they are in {folder}",
             *_listed((_rejection(file) for file in self.rejected), len(self.rejected), "file"),
+        ]
+
+    def not_recognised(self, files: Sequence[FileVersion]) -> list[str]:
+        if not files:
+            return []
+        folder = self._uri(self.settings.prefix)
+        return [
+            f"Not recognised, {_number(len(files), 'file')}; no run reads what stays in {folder}",
+            *_listed(
+                (f"{_name(f.name)}: {name_wanted(f.name)}" for f in files), len(files), "file"
+            ),
         ]
 
     def quarantined_rows(self) -> list[str]:
@@ -253,7 +274,7 @@ class _Paragraphs:
         ]
         correct = to_correct if self.rejected or self.quarantined else []
         if run.state == "SUCCEEDED":
-            return correct or self._see_days()
+            return correct or (self._see_days() if self.anomalies else self._see_names())
         if run.verdict is not None and run.verdict.outcome == "all_rejected":
             return to_correct
         if run.manifest is None:
@@ -272,6 +293,9 @@ class _Paragraphs:
     def _see_days(self) -> list[str]:
         days = sorted({*(str(anomaly.day) for anomaly in self.anomalies), *self.refused})
         return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
+
+    def _see_names(self) -> list[str]:
+        return ["See all files that are not recognised:", self._command("status")]
 
     def data_docs(self) -> list[str]:
         page = None if self.run.verdict is None else self.run.verdict.data_docs

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from contract.keys import REPORTED_WARNINGS, RunKeys
+from contract.keys import REPORTED_NAMES, REPORTED_WARNINGS, RunKeys
+from contract.manifest import FileVersion
 from contract.notice import Notice
 
 from ..aws.documents import Documents
@@ -105,7 +106,12 @@ class Notifier:
         """Compose the message about a run and keep it; None if there is nothing to report."""
         try:
             run = RunOutcome.read(self.documents, run_id, state, cause)
-            notice = messages.of_run(run, self.settings, anomalies=self._unusual(run))
+            notice = messages.of_run(
+                run,
+                self.settings,
+                anomalies=self._unusual(run),
+                not_recognised=self._unreported_names(run),
+            )
             if notice is not None:
                 self.documents.write_notice(run_id, notice)
         # What is wrong with the documents of a failed run must not hide that it failed.
@@ -135,6 +141,19 @@ class Notifier:
         days = self._days(judged)
         found = anomalies.unusual(judged, days, min_history=self.settings.min_history)
         return self._unreported(found, run.run_id)
+
+    def _unreported_names(self, run: RunOutcome) -> Sequence[FileVersion]:
+        """Return the files with unknown names that no message of another run has named.
+
+        What is reported is kept as long as the file is there.
+        """
+        files = () if run.manifest is None else run.manifest.not_recognised
+        before: dict[str, str] = self.documents.read(REPORTED_NAMES) or {} if files else {}
+        new = [file for file in files if before.get(file.key, run.run_id) == run.run_id]
+        if new:
+            now = {file.key: before.get(file.key, run.run_id) for file in files}
+            self.documents.write(REPORTED_NAMES, now)
+        return new
 
     def _days(self, dates: Sequence[date]) -> dict[date, Day]:
         """Return these days and those that they are compared with."""

@@ -31,10 +31,13 @@ class MoveError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The current versions of the datasets' files, and which of the trigger's own keys exist."""
+    """The current versions of the datasets' files, and which of the trigger's own keys exist.
+
+    No run claims a file of ``not_recognised``: its name is of no dataset, or too long.
+    """
 
     files: tuple[FileVersion, ...]
-    unrecognised: tuple[str, ...] = ()
+    not_recognised: tuple[FileVersion, ...] = ()
     has_lock: bool = False
     has_waiting: bool = False
 
@@ -51,20 +54,23 @@ class LandingFolder:
     def list(self) -> Listing:
         """List the landing folder, all pages of it, with version ids."""
         own = {self._settings.lock_key, self._settings.waiting_key}
-        files, others = [], []
+        present: set[str] = set()
+        files: list[FileVersion] = []
+        others: list[FileVersion] = []
         for version in self._bucket.versions(self.prefix):
             if not version["IsLatest"]:
                 continue
-            name = version["Key"].removeprefix(self.prefix)
-            if version["Key"] not in own and is_recognised(name):
-                files.append(_file_version(version, self._settings.prefix))
+            if version["Key"] in own:
+                present.add(version["Key"])
+            # A key that ends with a slash is a folder that a console made.
             elif not version["Key"].endswith("/"):
-                others.append(version["Key"])
+                file = _file_version(version, self.prefix)
+                (files if is_recognised(file.name) else others).append(file)
         return Listing(
             files=tuple(files),
-            unrecognised=tuple(key for key in others if key not in own),
-            has_lock=self._settings.lock_key in others,
-            has_waiting=self._settings.waiting_key in others,
+            not_recognised=tuple(others),
+            has_lock=self._settings.lock_key in present,
+            has_waiting=self._settings.waiting_key in present,
         )
 
     def remaining(self, files: Iterable[FileVersion]) -> tuple[FileVersion, ...]:

@@ -4,7 +4,7 @@ A metric needs no call and no permission. A value with many variants, such as a 
 and not a dimension: each combination of dimensions is a separate metric, at 0.30 USD a month.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +16,11 @@ from ..aws.run_table import RunRecord
 
 NAMESPACE: Final = "ECommercePipeline"
 # Each metric and its unit. CloudWatch has no unit for dollars.
-WAITING: Final = {"FilesWaiting": "Count", "OldestFileSeconds": "Seconds"}
+WAITING: Final = {
+    "FilesWaiting": "Count",
+    "FilesNotRecognised": "Count",
+    "OldestFileSeconds": "Seconds",
+}
 OF_A_RUN: Final = {
     "Files": "Count",
     "FilesRejected": "Count",
@@ -33,13 +37,24 @@ OF_A_RUN: Final = {
 _UNITS: Final = WAITING | OF_A_RUN
 
 
-def of_waiting(files: Iterable[FileVersion], now: datetime, *, stage: str) -> dict[str, Any]:
-    """Return the fields of the line on the files that wait; there must be one."""
-    landed = [file.landed_at for file in files]
-    oldest = round((now - min(landed)).total_seconds())
-    return _embedded(
-        {"FilesWaiting": len(landed), "OldestFileSeconds": oldest}, at=now, stage=stage
-    )
+def of_waiting(
+    files: Collection[FileVersion],
+    not_recognised: Collection[FileVersion],
+    now: datetime,
+    *,
+    stage: str,
+) -> dict[str, Any]:
+    """Return the fields of the line on the files in the landing folder; there must be one.
+
+    A file that is not recognised waits, too, until a person moves it.
+    """
+    oldest = min(file.landed_at for file in (*files, *not_recognised))
+    values = {
+        "FilesWaiting": len(files),
+        "FilesNotRecognised": len(not_recognised),
+        "OldestFileSeconds": round((now - oldest).total_seconds()),
+    }
+    return _embedded(values, at=now, stage=stage)
 
 
 def of_run(run: RunRecord, *, stage: str) -> dict[str, Any]:

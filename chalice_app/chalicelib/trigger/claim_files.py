@@ -139,7 +139,8 @@ class Claim:
         return manifest
 
     def _claim_batch(self, request: Request, batch: Batch, *, over: bool) -> Manifest | None:
-        landed = self.landing.list().files
+        listing = self.landing.list()
+        landed = listing.files
         settings = self.settings
         products_known = products_accepted(self.documents)
         files = tuple(file for file in landed if file.key in batch.keys)
@@ -162,7 +163,10 @@ class Claim:
                 "upload the files, then start again"
             )
         return self._manifest(
-            request, files=select_batch(files, settings.max_batch_files), forced=not met
+            request,
+            files=select_batch(files, settings.max_batch_files),
+            not_recognised=listing.not_recognised,
+            forced=not met,
         )
 
     def _claim_replay(self, request: Request, replay: Replay) -> Manifest:

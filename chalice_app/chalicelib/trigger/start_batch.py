@@ -89,9 +89,13 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A batch: the oldest files, at most ``max_batch_files``. ``left`` wait for the next."""
+    """A batch: the oldest files, at most ``max_batch_files``. ``left`` wait for the next.
+
+    ``not_recognised`` are in the landing folder, too.
+    """
 
     files: tuple[FileVersion, ...]
+    not_recognised: tuple[FileVersion, ...] = ()
     forced: bool
     left: int
     run_id: str = field(default="")
@@ -127,7 +131,12 @@ def decide(
     if not met and not due:
         return Wait(counts=counts, since=since)
     files = select_batch(listing.files, settings.max_batch_files)
-    return Start(files=files, forced=not met, left=len(listing.files) - len(files))
+    return Start(
+        files=files,
+        not_recognised=listing.not_recognised,
+        forced=not met,
+        left=len(listing.files) - len(files),
+    )
 
 
 def select_batch(files: Iterable[FileVersion], cap: int) -> tuple[FileVersion, ...]:
@@ -212,14 +221,15 @@ class Trigger:
 
     def _decide(self, *, holder: bool) -> Decision:
         listing = self.landing.list()
-        if listing.unrecognised:
+        others = listing.not_recognised
+        if others:
             log.warning(
-                "files with unknown names, or names that are too long, are in the landing folder",
-                extra={"keys": listing.unrecognised[:20], "count": len(listing.unrecognised)},
+                "files that are not recognised are in the landing folder",
+                extra={"keys": [file.key for file in others[:20]], "count": len(others)},
             )
         now = self.clock()
-        if listing.files:
-            waiting_now = metrics.of_waiting(listing.files, now, stage=self.settings.stage)
+        if listing.files or others:
+            waiting_now = metrics.of_waiting(listing.files, others, now, stage=self.settings.stage)
             log.info("files waiting", extra=waiting_now)
         counts = Counts.of(listing.files)
         waiting = self._read_waiting() if listing.has_waiting else None
@@ -287,6 +297,7 @@ class Trigger:
             created_at=self.clock(),
             forced=start.forced,
             files=start.files,
+            not_recognised=start.not_recognised,
         )
         manifest = self.documents.write_manifest(manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None

@@ -63,6 +63,19 @@ def test_silenced_rows_are_not_reported_and_rejected_files_still_are() -> None:
     assert "unknown_status" not in notice.message
 
 
+def test_a_file_that_is_not_recognised_is_named_with_how_to_name_it() -> None:
+    other = manifest("olist_orders\nSuccess.csv").files
+    run = RunOutcome(run_id="r", state="SUCCEEDED", verdict=verdict(file_verdict("orders.csv")))
+    notice = of_run(run, settings(), not_recognised=other)
+    assert notice is not None
+    assert notice.subject == "Run succeeded, 1 file not recognised - dev r"
+    assert "no run reads what stays in s3://shop/incoming/" in notice.message
+    assert "- olist_orders?Success.csv: No dataset has this name: name the file orders*.csv" in (
+        notice.message
+    )
+    assert "shopkpi status --stage dev" in notice.message
+
+
 def test_five_hundred_rejected_files_with_the_longest_names_make_a_short_message() -> None:
     names = [f"orders_{n:03}_{'x' * 1000}.csv" for n in range(500)]
     run = RunOutcome(

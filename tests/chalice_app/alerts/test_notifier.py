@@ -12,7 +12,7 @@ from chalice_app.chalicelib import wiring
 from chalice_app.chalicelib.alerts.anomalies import compared
 from chalice_app.chalicelib.alerts.notifier import Notifier
 from chalice_app.chalicelib.settings import SettingsError
-from contract.keys import REPORTED_WARNINGS, RunKeys
+from contract.keys import REPORTED_NAMES, REPORTED_WARNINGS, RunKeys
 from contract.notice import Notice
 from localcloud.provision import create_kpi_tables, receive, subscribe
 
@@ -91,6 +91,26 @@ def test_a_low_day_is_reported_once_however_many_runs_publish_it(shop: Shop) -> 
     assert read(RunKeys("second").notice) is None
     assert read(REPORTED_WARNINGS) == {"2025-03-09": {"volume": "first"}}
     assert shop.notifier.notify_last_day() is None
+
+
+def test_a_file_that_is_not_recognised_is_reported_by_one_run_and_again_when_it_comes_back(
+    shop: Shop,
+) -> None:
+    def run() -> str:
+        shop.pipeline.upload_batch()
+        run_id = shop.pipeline.trigger.check().run_id
+        shop.pipeline.finish(run_id)
+        return shop.message(run_id)
+
+    shop.pipeline.upload("sales.csv")
+    assert "- sales.csv: No dataset has this name" in run()
+    assert run() == ""
+    shop.pipeline.upload("more_sales.csv")
+    both = run()
+    assert "- more_sales.csv: " in both
+    assert "- sales.csv: " not in both
+    read = shop.pipeline.parts.documents.read
+    assert set(read(REPORTED_NAMES)) == {"incoming/sales.csv", "incoming/more_sales.csv"}
 
 
 def test_a_day_that_is_not_complete_is_not_judged_yet(shop: Shop) -> None:

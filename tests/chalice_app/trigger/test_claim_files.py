@@ -308,6 +308,14 @@ def test_a_named_file_that_is_not_there_is_named_and_the_others_are_not_processe
     assert len(pipeline.landing.list().files) == 11
 
 
+def test_a_run_started_by_hand_knows_the_files_that_are_not_recognised(pipeline) -> None:
+    pipeline.upload_batch()
+    pipeline.upload("sales_2025.csv")
+    assert pipeline.begin("by-hand")["met"] is True
+    [other] = pipeline.manifest("by-hand").not_recognised
+    assert other.key == "incoming/sales_2025.csv"
+
+
 CREATED = {
     "source": "aws.s3",
     "detail-type": "Object Created",

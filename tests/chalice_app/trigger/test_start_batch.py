@@ -154,8 +154,25 @@ def test_neither_the_lock_nor_the_timestamp_counts_as_a_file(pipeline) -> None:
     pipeline.upload("pipeline.lock", "readme.txt")
     listing = pipeline.landing.list()
     assert [file.name for file in listing.files] == ["orders_1.csv"]
-    assert listing.unrecognised == ("incoming/readme.txt",)
+    assert [file.key for file in listing.not_recognised] == ["incoming/readme.txt"]
     assert (listing.has_lock, listing.has_waiting) == (True, True)
+
+
+def test_a_file_that_is_not_recognised_is_in_the_manifest_and_in_the_age_of_the_oldest_file(
+    pipeline, caplog
+) -> None:
+    pipeline.upload("sales_2025.csv")
+    pipeline.later = timedelta(minutes=200)
+    with caplog.at_level("INFO"):
+        assert pipeline.trigger.tick().reason == "nothing has landed"
+    [line] = [record for record in caplog.records if record.message == "files waiting"]
+    assert (line.FilesWaiting, line.FilesNotRecognised) == (0, 1)
+    assert line.OldestFileSeconds >= 200 * 60
+    pipeline.upload_batch()
+    run_id = pipeline.trigger.check().run_id
+    manifest = pipeline.manifest(run_id)
+    assert [file.name for file in manifest.not_recognised] == ["sales_2025.csv"]
+    assert "sales_2025.csv" not in {file.name for file in manifest.files}
 
 
 def test_products_that_an_earlier_run_accepted_are_not_needed_again(pipeline) -> None:
@@ -249,7 +266,7 @@ def test_a_name_whose_key_in_quarantine_would_be_too_long_is_not_claimed(pipelin
     pipeline.upload(longest, too_long)
     listing = pipeline.landing.list()
     assert [file.name for file in listing.files] == [longest]
-    assert listing.unrecognised == (f"incoming/{too_long}",)
+    assert [file.key for file in listing.not_recognised] == [f"incoming/{too_long}"]
     run_id = pipeline.trigger.check().run_id
     pipeline.begin(run_id)
     pipeline.write_verdict(run_id, **{longest.removesuffix(".csv"): "rejected"})
