@@ -1,12 +1,15 @@
 """Patches of moto 5.2.5 for requests of a deployment that AWS accepts and moto does not.
 
 They are two requests of ``chalice deploy`` and parts of CloudFormation. So the code that deploys to
-AWS needs no exceptions for the embedded AWS.
+AWS needs no exceptions for the embedded AWS. One patch is for speed: DynamoDB's transactions.
 """
 
+import copy
 import inspect
 import json
 import re
+from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend
@@ -14,6 +17,8 @@ from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
 from moto.core.exceptions import AWSError
 from moto.core.utils import pascal_to_camelcase, remap_nested_keys
+from moto.dynamodb import models as dynamodb
+from moto.dynamodb.models.table import Table
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.route_tables import RouteTable
@@ -49,6 +54,7 @@ def install() -> None:
     _name_interfaces()
     _end_log_group_arns_with_a_star()
     _keep_policies_as_json()
+    _copy_a_table_once_in_a_transaction()
 
 
 def _accept_names_of_filter_rules() -> None:
@@ -332,3 +338,37 @@ def _keep_policies_as_json() -> None:
         )
 
     Role.put_policy = put_policy  # type: ignore[method-assign]
+
+
+def _copy_a_table_once_in_a_transaction() -> None:
+    """moto copies the whole table for each item of a transaction, to restore it after a failure.
+
+    30, 60 and 120 dates of 15 items took 4, 16 and 68 CPU s, now 0.2, 0.3 and 0.6. Put and Delete
+    replace items and change none, so that the dictionaries of items are copied, once a table.
+    Update changes an item in place: a transaction with an Update keeps moto's copies.
+    """
+    transact = dynamodb.DynamoDBBackend.transact_write_items
+    copies: ContextVar[dict[str, Table] | None] = ContextVar("copies", default=None)
+
+    def transact_write_items(self: Any, transact_items: list[dict[str, Any]]) -> None:
+        if any("Update" in item for item in transact_items):
+            return transact(self, transact_items)
+        token = copies.set({})
+        try:
+            return transact(self, transact_items)
+        finally:
+            copies.reset(token)
+
+    def deepcopy(value: Any) -> Any:
+        made = copies.get()
+        if made is None or not isinstance(value, Table):
+            return copy.deepcopy(value)
+        if value.name not in made:
+            table = made[value.name] = copy.copy(value)
+            table.items = copy.copy(value.items)
+            if value.has_range_key:
+                table.items.update((key, dict(items)) for key, items in value.items.items())
+        return made[value.name]
+
+    dynamodb.copy = SimpleNamespace(deepcopy=deepcopy)  # type: ignore[assignment,attr-defined]
+    dynamodb.DynamoDBBackend.transact_write_items = transact_write_items  # type: ignore[method-assign]

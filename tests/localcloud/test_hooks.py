@@ -3,8 +3,10 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,3 +227,65 @@ def test_an_upload_reaches_the_trigger_by_either_kind_of_event(aws, source: str)
         for key in ("incoming/orders a+b.csv", waiting):
             s3.delete_object(Bucket=bucket, Key=key)
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
+
+
+@pytest.fixture
+def table(aws) -> Iterator[tuple[Any, str]]:
+    """A DynamoDB table with a partition key and a sort key."""
+    dynamodb = aws.session.client("dynamodb")
+    dynamodb.create_table(
+        TableName="Transactions",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "day", "AttributeType": "S"},
+            {"AttributeName": "category", "AttributeType": "S"},
+        ],
+        KeySchema=[
+            {"AttributeName": "day", "KeyType": "HASH"},
+            {"AttributeName": "category", "KeyType": "RANGE"},
+        ],
+    )
+    yield dynamodb, "Transactions"
+    dynamodb.delete_table(TableName="Transactions")
+
+
+def item(day: str, category: str, **attributes: str) -> dict[str, Any]:
+    values = {"day": day, "category": category, **attributes}
+    return {name: {"S": value} for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Put": {"Item": item("1", "Books", revenue="2")}},
+        {"Put": {"Item": item("1", "Toys", revenue="2")}},
+        {"Put": {"Item": item("2", "Books", revenue="2")}},
+        {"Delete": {"Key": item("1", "Books")}},
+        {
+            "Update": {
+                "Key": item("1", "Books"),
+                "UpdateExpression": "SET revenue = :new",
+                "ExpressionAttributeValues": {":new": {"S": "2"}},
+            }
+        },
+    ],
+    ids=["replaces an item", "adds an item", "adds a key", "deletes an item", "changes an item"],
+)
+def test_a_transaction_that_fails_leaves_the_table_as_it_was(
+    table, change: dict[str, dict[str, Any]]
+) -> None:
+    dynamodb, name = table
+    dynamodb.put_item(TableName=name, Item=item("1", "Books", revenue="1"))
+    [(action, parameters)] = change.items()
+    check = {
+        "TableName": name,
+        "Key": item("9", "none"),
+        "ConditionExpression": "attribute_exists(revenue)",
+    }
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(
+            TransactItems=[{action: {"TableName": name, **parameters}}, {"ConditionCheck": check}]
+        )
+    assert dynamodb.scan(TableName=name)["Items"] == [item("1", "Books", revenue="1")]
+    dynamodb.transact_write_items(TransactItems=[{action: {"TableName": name, **parameters}}])
+    assert dynamodb.scan(TableName=name)["Items"] != [item("1", "Books", revenue="1")]
