@@ -60,6 +60,8 @@ LOCK: Final = f"{INCOMING}pipeline.lock"
 WAITING_SINCE: Final = f"{INCOMING}threshold_not_met_timestamp.json"
 # Written when a run accepts a products file; from then on a batch may start without one.
 PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
+# It exists while the check of the latest uploads is about to begin.
+CHECK_PENDING: Final = f"{RUNS}check_pending.json"
 # The dates whose unusual figures have been reported.
 REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
 # The files with unknown names that have been reported.

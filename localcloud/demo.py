@@ -48,6 +48,7 @@ HOME: Final = PROJECT_ROOT / ".localcloud"
 # 5 minutes become 5 s, 30 minutes half a minute.
 TIME_SCALE: Final = 1 / 60
 _FORCE_MINUTES: Final = 30
+_CHECK_WINDOW_SECONDS: Final = 2
 # One round of requests takes 30 ms of the two cores that the tasks run on.
 _POLL_SECONDS: Final = 0.5
 _SHOWN_ROWS: Final = 15
@@ -143,7 +144,10 @@ class Shop:
 def plan(engine: str, time_scale: float) -> Plan:
     """Return the plan of the demonstration's AWS; its half hour is scaled like all waits."""
     return Plan(
-        environment={"FORCE_PROCESS_AFTER_MINUTES": str(_FORCE_MINUTES * time_scale)},
+        environment={
+            "FORCE_PROCESS_AFTER_MINUTES": str(_FORCE_MINUTES * time_scale),
+            "CHECK_WINDOW_SECONDS": str(_CHECK_WINDOW_SECONDS * time_scale),
+        },
         task_environment={"ENGINE": engine},
         transformer="transformer-sail" if engine == "sail" else "transformer-spark",
     )

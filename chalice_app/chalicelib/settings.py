@@ -102,6 +102,10 @@ class Settings:
     force_after: timedelta = _variable(
         "FORCE_PROCESS_AFTER_MINUTES", partial(_duration, unit="minutes"), timedelta(minutes=30)
     )
+    # How long the uploads are gathered that one check lists. A check is late by as much.
+    check_window: timedelta = _variable(
+        "CHECK_WINDOW_SECONDS", partial(_duration, unit="seconds"), timedelta(seconds=2)
+    )
     max_batch_files: int = _variable("MAX_BATCH_FILES", partial(_count, least=1), 500)
     max_attempts: int = _variable("MAX_BATCH_ATTEMPTS", partial(_count, least=1), 3)
     # A function that dies between taking the lock and StartExecution blocks others for this long.

@@ -6,6 +6,7 @@ The functions translate the event of a Lambda function into a call. ``Parts`` bu
 import functools
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from .api import serving
 from .api.responses import Response
 from .api.routes import Api
 from .aws.causes import readable
+from .aws.check_mark import CheckMark
 from .aws.documents import Documents
 from .aws.executions import Executions
 from .aws.kpi_tables import KpiQueries
@@ -33,6 +35,7 @@ from .runs.recorder import RunRecorder
 from .settings import Settings
 from .trigger import finish_run as finishing
 from .trigger.claim_files import Claim
+from .trigger.gather_uploads import UploadGatherer
 from .trigger.run_request import Request
 from .trigger.start_batch import Busy, Decision, Start, Trigger, Wait
 from .trigger.upload_events import Ignored, created_files
@@ -62,11 +65,17 @@ def on_created(event: object) -> dict[str, Any]:
     files = created_files(event)
     if isinstance(files, Ignored):
         return _ignored(files.reason)
-    return _fields(_parts().trigger.check())
+    decision = _parts().gatherer.uploaded()
+    if decision is None:
+        return {
+            "decision": "deferred",
+            "reason": "the check of the upload before sees this file",
+        }
+    return _fields(decision)
 
 
 def on_schedule() -> dict[str, Any]:
-    return _fields(_parts().trigger.tick())
+    return _fields(_parts().gatherer.tick())
 
 
 def on_execution_ended(detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +222,15 @@ class Parts:
             recorder=self.recorder,
             settings=self.settings,
             clock=self.clock,
+        )
+
+    @property
+    def gatherer(self) -> UploadGatherer:
+        return UploadGatherer(
+            mark=CheckMark(self.s3, self.settings.bucket),
+            trigger=self.trigger,
+            settings=self.settings,
+            pause=time.sleep,
         )
 
     @property

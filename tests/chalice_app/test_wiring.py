@@ -26,6 +26,7 @@ def wired(pipeline, cloud, monkeypatch):
     monkeypatch.setenv("S3_BUCKET", pipeline.settings.bucket)
     monkeypatch.setenv("STEP_FUNCTION_ARN", pipeline.settings.state_machine_arn)
     monkeypatch.setenv("RUNS_TABLE", pipeline.settings.runs_table)
+    monkeypatch.setenv("CHECK_WINDOW_SECONDS", "0")
     yield pipeline
     for client in (wiring._s3, wiring._sfn, wiring._dynamodb, wiring._sns):
         client.cache_clear()
@@ -86,6 +87,15 @@ def test_the_end_of_no_execution_is_ignored(wired) -> None:
 def test_a_key_with_spaces_and_signs_is_understood(wired) -> None:
     wired.upload("orders a+b (1).csv")
     assert wiring.on_created(s3_event("incoming/orders a+b (1).csv"))["decision"] == "wait"
+
+
+def test_an_event_during_a_window_is_answered_with_deferred_and_why(wired) -> None:
+    wired.upload_batch()
+    wired.parts.gatherer.mark.make()
+    answer = wiring.on_created(s3_event("incoming/products_.csv"))
+    assert answer["decision"] == "deferred"
+    assert "sees this file" in answer["reason"]
+    assert wired.executions() == []
 
 
 def test_the_end_of_a_run_starts_what_has_piled_up(wired) -> None:

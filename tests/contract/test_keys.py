@@ -95,6 +95,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.LOCK,
         keys.WAITING_SINCE,
         keys.PRODUCTS_ACCEPTED,
+        keys.CHECK_PENDING,
         keys.REPORTED_WARNINGS,
         keys.REPORTED_NAMES,
         keys.DATA_DOCS_RUNS,

@@ -147,6 +147,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
                 "MIN_ORDER_FILES": "1",
                 "MIN_ITEM_FILES": "1",
                 "FORCE_PROCESS_AFTER_MINUTES": "0.2",
+                "CHECK_WINDOW_SECONDS": "0.05",
                 "LOCK_GRACE_SECONDS": "1",
                 # One week before is enough to compare with, and yesterday is complete.
                 "MIN_HISTORY_WEEKS": "1",

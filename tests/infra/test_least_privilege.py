@@ -37,7 +37,11 @@ NOT_LIVED = {
             "dynamodb:UpdateItem", "arn:aws:dynamodb:eu-north-1:123456789012:table/PipelineRuns"
         ),
     ],
-    "KeeperRole": [PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json")],
+    "KeeperRole": [
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json"),
+        # A function has died while it gathered uploads.
+        PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/runs/check_pending.json"),
+    ],
     # A run started by hand takes over the lock of a run that has died.
     "ClaimFilesRole": [
         PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/incoming/pipeline.lock")

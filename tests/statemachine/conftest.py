@@ -219,6 +219,7 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             parameters={"Spot": "on"},
             environment={
                 "FORCE_PROCESS_AFTER_MINUTES": FORCE_AFTER_MINUTES,
+                "CHECK_WINDOW_SECONDS": "0.05",
                 "LOCK_GRACE_SECONDS": "10",
                 "MAX_BATCH_FILES": "500",
             },
