@@ -69,10 +69,20 @@ def _seconds(start: datetime, end: datetime) -> float:
 
 
 def _usage(job: Mapping[str, Any]) -> Usage | None:
-    """Return what a job was billed for, or what it has used if that is not known yet."""
-    used = job.get("BilledResourceUtilization") or job.get("TotalResourceUtilization") or {}
+    """Return what a job was billed for, or what it has used if that is not known yet.
+
+    Step Functions reads the job as soon as it has ended. What it was billed for is known some
+    seconds later, and is 0 or missing until then; so is what a job used that never had a worker.
+    """
+    billed = _hours(job.get("BilledResourceUtilization"))
+    return billed or _hours(job.get("TotalResourceUtilization"))
+
+
+def _hours(used: Mapping[str, Any] | None) -> Usage | None:
     # vCPUHour in the service's own API.
-    hours = {name.lower(): value for name, value in used.items()}
+    hours = {name.lower(): value for name, value in (used or {}).items()}
+    if not hours.get("vcpuhour"):
+        return None
     try:
         return Usage(
             vcpu_hours=hours["vcpuhour"],

@@ -192,6 +192,7 @@ def test_a_job_not_billed_yet_costs_what_it_used() -> None:
     [
         {"taskSucceededEventDetails": {"output": "{}"}},
         {"taskSucceededEventDetails": {"output": '{"TotalResourceUtilization": {"VCPUHour": 1}}'}},
+        {"taskSucceededEventDetails": {"output": '{"BilledResourceUtilization": {"VCPUHour": 0}}'}},
         {"type": "TaskFailed", "taskFailedEventDetails": {"cause": "the job was cancelled"}},
         {"type": "TaskTimedOut"},
     ],
