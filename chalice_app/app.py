@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
     from chalice_app.chalicelib import wiring
     from chalice_app.chalicelib.api.responses import Response as ApiResponse
     from chalice_app.chalicelib.api.routes import Api
+    from chalice_app.chalicelib.packaging import require_terraform
     from chalice_app.chalicelib.settings import settings_or_exit
     from contract import json_log
 else:
     from chalicelib import wiring
     from chalicelib.api.responses import Response as ApiResponse
     from chalicelib.api.routes import Api
+    from chalicelib.packaging import require_terraform
     from chalicelib.settings import settings_or_exit
 
     from contract import json_log
@@ -26,6 +29,7 @@ app = Chalice(app_name="ecommerce-kpi")
 json_log.configure(logging.getLogger("chalicelib"))
 
 SETTINGS = settings_or_exit(os.environ)
+require_terraform(sys.argv, os.environ)
 
 
 class AnyEvent(BaseLambdaEvent):

@@ -88,10 +88,31 @@ def test_package_writes_terraform_and_a_zip_with_the_contract(app: Path) -> None
         assert {"app.py", "chalicelib/wiring.py", "contract/keys.py"} <= set(package.namelist())
 
 
-def test_package_as_cloudformation_says_at_its_end_what_to_use(app: Path) -> None:
-    ended = run(app, CHALICE, "package", "out", **VARIABLES)
-    assert ended.returncode != 0
-    assert "You can deploy this app using `chalice deploy`" in ended.stderr.splitlines()[-2]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("package",),
+        ("package", "--pkg-format", "cloudformation"),
+        ("--project-dir", ".", "package", "--single-file", "--stage", "terraform"),
+    ],
+    ids=" ".join,
+)
+def test_package_as_cloudformation_ends_in_one_line_with_the_option_to_use(
+    app: Path, command: tuple[str, ...]
+) -> None:
+    ended = run(app, CHALICE, *command, "out", **VARIABLES)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("error: chalice package cannot write this app as CloudFormation")
+    assert line.endswith("run chalice package --pkg-format terraform OUT")
+    assert ended.stdout == ""
+    assert not (app / "out").exists()
+
+
+def test_the_format_may_be_given_with_an_equals_sign(app: Path) -> None:
+    ended = run(app, CHALICE, "package", "--pkg-format=terraform", "out", **VARIABLES)
+    assert ended.returncode == 0, ended.stderr
+    assert (app / "out/chalice.tf.json").exists()
 
 
 def test_chalice_writes_nothing_that_git_sees() -> None:
