@@ -21,7 +21,9 @@ class FileVersion:
 
     ``name`` is the path under the landing folder, as delivered: a file that is read again from
     processed/ keeps it, and its ``landed_at``. ``etag`` is without quotes, ``size`` in bytes,
-    ``landed_at`` in UTC; ``version_id`` is None in a bucket without versioning.
+    ``landed_at`` in UTC; ``version_id`` is None in a bucket without versioning. S3's times are
+    whole seconds: of the versions of a name in one second, each has a microsecond more than the
+    one before it, so that they keep S3's own order.
     """
 
     key: str

@@ -18,7 +18,8 @@ class DeliveryError(ValueError):
 class LandedFile:
     """A file to read: its name as delivered and the local copy of its bytes.
 
-    ``landed_at`` and ``sha256`` (of the bytes, in hex) are None for a file of a folder.
+    ``landed_at`` and ``sha256`` (of the bytes, in hex) are None for a file of a folder. Where
+    several versions of a name are read, ``name`` is the key of one and ``version_of`` their name.
     """
 
     name: str
@@ -26,6 +27,11 @@ class LandedFile:
     dataset: DatasetName
     landed_at: datetime | None = None
     sha256: str | None = None
+    version_of: str | None = None
+
+    @property
+    def delivered_name(self) -> str:
+        return self.version_of or self.name
 
 
 def files_in(
@@ -70,22 +76,31 @@ def not_recognised_in(folder: Path, files: Iterable[LandedFile]) -> list[str]:
 
 def in_order_of_landing(file: LandedFile) -> tuple[datetime, str]:
     """Return the sort key of files: landing time, then name."""
-    return file.landed_at or datetime.min.replace(tzinfo=UTC), file.name
+    return file.landed_at or datetime.min.replace(tzinfo=UTC), file.delivered_name
 
 
 def duplicates(files: Sequence[LandedFile]) -> dict[int, int]:
-    """Map the index of each file that repeats an earlier one's bytes to that file's index.
+    """Map the index of each file that counts no second time to that of the first with its bytes.
 
-    Only files of one dataset and of equal size are hashed and compared.
+    ``files`` are in the order of landing. Bytes belong to the name under which they landed first:
+    under another name they are a duplicate. Under their own name they are one only while they are
+    its current version, so that a correction that is undone (A, then B, then A) ends as A. Only
+    files of one dataset and of equal size are hashed and compared.
     """
     sizes = Counter((file.dataset, file.path.stat().st_size) for file in files)
-    first: dict[tuple[DatasetName, str], int] = {}
+    first: dict[tuple[DatasetName, int, str], int] = {}
+    current: dict[str, tuple[DatasetName, int, str]] = {}
     repeated: dict[int, int] = {}
     for index, file in enumerate(files):
-        if sizes[file.dataset, file.path.stat().st_size] > 1:
-            original = first.setdefault((file.dataset, _digest(file)), index)
-            if original != index:
-                repeated[index] = original
+        size = file.path.stat().st_size
+        digest = _digest(file) if sizes[file.dataset, size] > 1 else ""
+        content = file.dataset, size, digest
+        original = first.setdefault(content, index)
+        name = file.delivered_name
+        is_own = files[original].delivered_name == name
+        if original != index and (not is_own or current[name] == content):
+            repeated[index] = original
+        current[name] = content
     return repeated
 
 

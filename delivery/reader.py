@@ -63,8 +63,8 @@ def read(
 
     Files are numbered by landing time, then name (a folder has no landing times), so that "the
     later file" of the identity rules is the larger ordinal. A file that is no CSV of its dataset
-    is reported as rejected and leaves no row; of several byte-identical files of one dataset the
-    first is read.
+    is reported as rejected and leaves no row. A duplicate is not read: see
+    :func:`delivery.landed_files.duplicates`.
     """
     _create_tables(connection, mapping)
     ordered = sorted(files, key=in_order_of_landing)

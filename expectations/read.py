@@ -180,4 +180,5 @@ def _fetch(
         dataset=file.dataset,
         landed_at=file.landed_at,
         sha256=digest.hexdigest(),
+        version_of=file.name,
     )

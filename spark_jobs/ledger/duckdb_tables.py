@@ -47,13 +47,14 @@ def from_parquet(table: TableName, paths: Iterable[Path]) -> str:
 def create_contents(connection: duckdb.DuckDBPyConnection, name: str, files: str) -> None:
     """Create ``name``: each content of a table of files once, as of its latest landing that counts.
 
+    ``name_versions`` has all landings that count, with the same columns.
     A content belongs to the name under which it has landed first: under other names it is a
     duplicate. Under its own name it is one only while it is the current version, so that bytes
     count again that return after another version. ``file`` is the content's hash and ``_file`` the
     number of that landing in the order of landing time, then name.
     """
     connection.execute(f"""
-        CREATE TEMP TABLE {name} AS
+        CREATE TEMP TABLE {name}_versions AS
             WITH landings AS (
                 SELECT dataset, sha256 AS file, name, landed_at,
                        row_number() OVER (ORDER BY landed_at, name, sha256) AS _file
@@ -63,7 +64,9 @@ def create_contents(connection: duckdb.DuckDBPyConnection, name: str, files: str
                        first_value(name) OVER (PARTITION BY dataset, file ORDER BY _file) AS owner
                 FROM landings)
             SELECT dataset, file, name, landed_at, _file FROM versions
-            WHERE name = owner AND before IS DISTINCT FROM file
+            WHERE name = owner AND before IS DISTINCT FROM file;
+        CREATE TEMP TABLE {name} AS
+            FROM {name}_versions
             QUALIFY row_number() OVER (PARTITION BY dataset, file ORDER BY _file DESC) = 1
         """)
 

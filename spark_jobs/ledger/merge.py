@@ -343,7 +343,7 @@ def _summary(connection: duckdb.DuckDBPyConnection) -> CommitSummary:
         WHERE product_id IN (SELECT product_id FROM products_after)
         """
     counting = (
-        "contents_after AS c ON (c.dataset, c.file, c.name, c.landed_at)"
+        "contents_after_versions AS c ON (c.dataset, c.file, c.name, c.landed_at)"
         " = (new_files.dataset, new_files.sha256, new_files.name, new_files.landed_at)"
     )
     held, reasons = _held_back(connection)

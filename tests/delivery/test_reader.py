@@ -8,7 +8,7 @@ import pytest
 from contract.keys import dataset_of
 from delivery import datasets, reader, set_aside
 from delivery.datasets import DATASETS
-from delivery.landed_files import DeliveryError, LandedFile, files_in, not_recognised_in
+from delivery.landed_files import DeliveryError, LandedFile, duplicates, files_in, not_recognised_in
 from delivery.rejected_rows import raw_text
 
 GOOD = b"product_id,category,name,price\n1,Books,Atlas,10.00\n2,Toys,Ball,5\n"
@@ -193,6 +193,28 @@ def test_the_same_bytes_under_another_name_count_once(db, tmp_path: Path) -> Non
     ]
     assert "products_1.csv" in (readings[1].detail or "")
     assert len(products(db)) == 4
+
+
+@pytest.mark.parametrize(
+    ("landings", "duplicate"),
+    [
+        (["orders_1=a", "orders_1=b", "orders_1=a"], []),
+        (["orders_1=a", "orders_1=a", "orders_1=b"], [1]),
+        (["orders_1=a", "orders_1=b", "orders_1=a", "orders_1=a"], [3]),
+        (["orders_1=a", "orders_2=a", "orders_1=b", "orders_2=a", "orders_1=a"], [1, 3]),
+        (["orders_1=a", "orders_1=longer", "orders_1=a"], []),
+    ],
+)
+def test_bytes_that_return_after_another_version_of_their_name_are_no_duplicate(
+    tmp_path: Path, landings: list[str], duplicate: list[int]
+) -> None:
+    files = []
+    for number, landing in enumerate(landings):
+        name, _, content = landing.partition("=")
+        path = tmp_path / str(number)
+        path.write_text(content)
+        files.append(LandedFile(name=f"{name}.csv", path=path, dataset="orders"))
+    assert sorted(duplicates(files)) == duplicate
 
 
 def test_a_folder_without_files_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:

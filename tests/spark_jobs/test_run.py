@@ -17,6 +17,7 @@ import pytest
 
 from contract.keys import DATA_DOCS_RUNS, RunKeys
 from contract.manifest import FileVersion
+from contract.verdict import Verdict
 from spark_jobs import transform as cli
 from spark_jobs.engine import jvm
 from tests.conftest import IN_CI, write_delivery
@@ -187,6 +188,29 @@ def test_a_rebuild_from_processed_gives_the_same_items(two_runs: Shop, sail: Tra
     assert sail(shop, "--manifest", again) == 0
     assert shop.published("recompute-1")["ledger"] == "ledger/rebuild-1"
     assert shop.items() == two_runs.items()
+
+
+def test_a_correction_that_is_undone_ends_as_the_first_version_in_a_rebuild_too(
+    shop: Shop, sail: Transform, tmp_path: Path
+):
+    right, wrong = [order("1"), order("2")], [order("1", status="returned"), order("2")]
+    rest = {"products.csv": PRODUCTS, "order_items_1.csv": [line("1")]}
+    for number, orders in enumerate((right, wrong, right), start=1):
+        files = {"orders_1.csv": orders, **(rest if number == 1 else {})}
+        folder = write_delivery(tmp_path / str(number), files)
+        run_batch(shop, sail, folder, f"run-{number}", hours=number)
+        shops.finish_in(shop, f"run-{number}")
+        assert shop.items()["daily"][0]["returned_orders"] == (number == 2)
+    as_delivered = shop.items()
+    runs = [f"run-{number}" for number in (1, 2, 3)]
+    uri = shop.claim("rebuild-1", files=processed(shop, *runs), task="rebuild")
+    validated(uri, shop.environment)
+    body = shop.s3.get_object(Bucket=shop.name, Key=RunKeys("rebuild-1").verdict)["Body"]
+    verdict = Verdict.from_json(body.read())
+    assert {file.status for file in verdict.files} == {"accepted"}
+    assert sail(shop, "--manifest", uri) == 0
+    assert shop.published("rebuild-1")["duplicate_files"] == []
+    assert shop.items() == as_delivered
 
 
 def test_a_recompute_restores_items_that_were_changed_by_hand(two_runs: Shop, sail: Transform):

@@ -1,14 +1,15 @@
 """The landing folder: what is in it, and how a claimed version is moved out of it.
 
 A version is copied, then deleted by its version id. A newer version under the same key stays, and
-the next run claims it.
+the next run claims it. An older one is listed once the newer has been moved.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from contract.keys import is_recognised
@@ -54,17 +55,19 @@ class LandingFolder:
     def list(self) -> Listing:
         """List the landing folder, all pages of it, with version ids."""
         own = {self._settings.lock_key, self._settings.waiting_key}
+        versions = [*self._bucket.versions(self.prefix)]
+        older = Counter(_second(version) for version in versions if not version["IsLatest"])
         present: set[str] = set()
         files: list[FileVersion] = []
         others: list[FileVersion] = []
-        for version in self._bucket.versions(self.prefix):
+        for version in versions:
             if not version["IsLatest"]:
                 continue
             if version["Key"] in own:
                 present.add(version["Key"])
             # A key that ends with a slash is a folder that a console made.
             elif not version["Key"].endswith("/"):
-                file = _file_version(version, self.prefix)
+                file = _file_version(version, self.prefix, rank=older[_second(version)])
                 (files if is_recognised(file.name) else others).append(file)
         return Listing(
             files=tuple(files),
@@ -109,12 +112,17 @@ def pinned_id(version: Any) -> str | None:
     return None if version["VersionId"] == "null" else str(version["VersionId"])
 
 
-def _file_version(version: Any, prefix: str) -> FileVersion:
+def _second(version: Any) -> tuple[Any, Any]:
+    return version["Key"], version["LastModified"]
+
+
+def _file_version(version: Any, prefix: str, *, rank: int) -> FileVersion:
+    """Return a listed version; ``rank`` counts the older ones of its name in the same second."""
     return FileVersion(
         key=version["Key"],
         name=version["Key"].removeprefix(prefix),
         version_id=pinned_id(version),
         etag=version["ETag"].strip('"'),
         size=version["Size"],
-        landed_at=version["LastModified"].astimezone(UTC),
+        landed_at=version["LastModified"].astimezone(UTC) + timedelta(microseconds=rank),
     )
