@@ -83,6 +83,13 @@ lint: $(READY) ## Check style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy chalice_app contract dashboard delivery expectations infra localcloud samples shopkpi spark_jobs
 
+.PHONY: documents
+documents: $(READY) ## Write the generated documents again (OpenAPI, schemas, data contract, command reference)
+	$(BIN)/python -m chalice_app.openapi
+	$(BIN)/python -m contract
+	$(BIN)/python -m delivery
+	$(BIN)/python -m shopkpi.reference
+
 .PHONY: check-infra
 check-infra: $(READY) build/checkov/.ready ## Check the template (cfn-lint, checkov)
 	$(BIN)/cfn-lint --config-file infra/cfnlint.yaml

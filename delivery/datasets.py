@@ -13,7 +13,9 @@ from contract.keys import DatasetName
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column and its type in DuckDB; an empty value of a ``required`` column is unreadable.
+    """A column, its type in DuckDB and its meaning.
+
+    An empty value of a ``required`` column is unreadable.
 
     A ``key`` names an order, a customer, a product or a category; an ``is_id`` one comes from
     the shop's own numbering.
@@ -26,6 +28,7 @@ class Column:
 
     name: str
     sql_type: str
+    meaning: str
     required: bool = True
     key: bool = False
     names: tuple[str, ...] = ()
@@ -78,30 +81,39 @@ class Dataset:
 ORDERS: Final = Dataset(
     "orders",
     (
-        Column("order_id", "VARCHAR", key=True),
+        Column(
+            "order_id", "VARCHAR", "names the order; of several rows the latest counts", key=True
+        ),
         # An order without a customer counts, except in unique_customers.
-        Column("user_id", "VARCHAR", required=False, key=True),
-        Column("order_date", "DATE"),
-        Column("total_amount", "DECIMAL(18,2)"),
-        Column("status", "VARCHAR"),
+        Column("user_id", "VARCHAR", "the customer", required=False, key=True),
+        Column("order_date", "DATE", "the date on which the order counts"),
+        Column("total_amount", "DECIMAL(18,2)", "what the customer pays for the order"),
+        Column("status", "VARCHAR", "completed, returned, cancelled or other"),
     ),
 )
 ORDER_ITEMS: Final = Dataset(
     "order_items",
     (
-        Column("order_id", "VARCHAR", key=True),
-        Column("product_id", "VARCHAR", key=True),
-        Column("quantity", "BIGINT"),
-        Column("unit_price", "DECIMAL(18,4)"),
+        Column("order_id", "VARCHAR", "the order that the line belongs to", key=True),
+        Column("product_id", "VARCHAR", "the product that is ordered", key=True),
+        Column("quantity", "BIGINT", "pieces"),
+        Column("unit_price", "DECIMAL(18,4)", "the price of one piece"),
     ),
 )
 PRODUCTS: Final = Dataset(
     "products",
     (
-        Column("product_id", "VARCHAR", key=True),
-        Column("category", "VARCHAR", key=True),
-        Column("name", "VARCHAR", required=False),
-        Column("price", "DECIMAL(18,2)"),
+        Column(
+            "product_id",
+            "VARCHAR",
+            "names the product; of several rows the latest counts",
+            key=True,
+        ),
+        Column(
+            "category", "VARCHAR", "the category whose KPIs the product's lines count in", key=True
+        ),
+        Column("name", "VARCHAR", "for people; no KPI uses it", required=False),
+        Column("price", "DECIMAL(18,2)", "the list price; no KPI uses it"),
     ),
 )
 DATASETS: Final = {dataset.name: dataset for dataset in (ORDERS, ORDER_ITEMS, PRODUCTS)}

@@ -138,7 +138,10 @@ def _dataset(dataset: Dataset, table: _Table, words: tuple[tuple[str, str], ...]
     if dataset.name == "order_items":
         table.require_known((*dataset.column_names, LINE_ID))
         if LINE_ID in table.values:
-            columns = (*columns, Column(LINE_ID, "VARCHAR", required=False))
+            columns = (
+                *columns,
+                Column(LINE_ID, "VARCHAR", "the shop's id of the line", required=False),
+            )
     else:
         table.require_known(dataset.column_names)
     mapped = [_column(column, table) for column in columns]

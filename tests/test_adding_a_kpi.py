@@ -1,4 +1,4 @@
-"""A KPI is added in two files and one generated: then every place shows it."""
+"""A KPI is added in two files; with the generated documents, every place shows it."""
 
 import filecmp
 import json
