@@ -153,10 +153,12 @@ def test_the_five_steps_of_the_assignment(aws: boto3.Session) -> None:
         stateMachineArn=os.environ["STEP_FUNCTION_ARN"], input=json.dumps(given)
     )["executionArn"]
     began = time.monotonic()
-    cause = ended(sfn, by_hand)["cause"]
-    run = first.rsplit(":", 1)[-1]
-    assert f"incoming/order_items_1.csv and 10 more are in run {run}, processed" in cause
-    assert f"shopkpi replay {run} --wait" in cause
+    finished = ended(sfn, by_hand)
+    assert finished["status"] == "SUCCEEDED"
+    output, run = json.loads(finished["output"]), first.rsplit(":", 1)[-1]
+    assert (output["decision"], output["processed_by"]) == ("already_processed", run)
+    assert f"incoming/order_items_1.csv and 10 more are in run {run}, processed" in output["reason"]
+    assert f"shopkpi replay {run} --wait" in output["reason"]
     # The wait of five minutes is 5 s here.
     assert time.monotonic() - began < 60
 

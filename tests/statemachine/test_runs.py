@@ -298,16 +298,21 @@ def test_a_second_run_started_by_hand_waits_for_the_lock(shop) -> None:
     assert shop.orders_per_day() == {**ELEVEN, "2025-01-08": 1}
 
 
-def test_files_of_a_finished_run_are_refused_at_once_with_that_run(shop) -> None:
+def test_a_run_for_the_files_of_a_finished_run_ends_well_at_once_and_names_that_run(shop) -> None:
     shop.deliver()
     files = [key for key in shop.stored("incoming/") if key.endswith(".csv")]
     [first] = shop.ended(known=shop.before)
     second = shop.start({"orders_count": 5, "items_count": 5, "products_count": 1, "files": files})
     shop.ended(2, known=shop.before)
-    cause = shop.sfn.describe_execution(executionArn=second)["cause"]
-    assert f"and 10 more are in run {name_of(first)}, processed" in cause
-    assert f"shopkpi replay {name_of(first)} --wait" in cause
-    assert "WaitForFiles" not in shop.states(second)
+    assert shop.status(second) == "SUCCEEDED"
+    output = json.loads(shop.sfn.describe_execution(executionArn=second)["output"])
+    assert output["decision"] == "already_processed"
+    assert output["processed_by"] == name_of(first)
+    assert f"and 10 more are in run {name_of(first)}, processed" in output["reason"]
+    assert not {"WaitForFiles", "ValidateFiles"} & set(shop.states(second))
+    assert shop.orders_per_day() == ELEVEN
+    assert shop.messages() == []
+    assert not shop.locked()
 
 
 def test_runs_that_eventbridge_starts_with_the_uploads_events_process_the_folder_once(shop) -> None:

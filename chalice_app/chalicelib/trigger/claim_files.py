@@ -50,10 +50,11 @@ class Claim:
     def claim_or_wait(self, request: Request) -> dict[str, Any]:
         """Return the run's input, with ``met`` true once its files are claimed.
 
-        Raises ClaimError when the wait is over and there is nothing to claim.
+        An answer with a ``decision`` ends the run well: there is nothing to do. Raises ClaimError
+        when the wait is over and there is nothing to claim.
         """
         if isinstance(request.order, Ignored):
-            return _ignored(request, request.order.reason)
+            return _ended(request, "ignored", request.order.reason)
         claimed = self._claim_or_wait(request)
         counted = {name: claimed.get(name) for name in ("met", *Counts().as_input())}
         log.info("counted", extra={"run_id": request.run_id, **counted})
@@ -61,11 +62,11 @@ class Claim:
 
     def _claim_or_wait(self, request: Request) -> dict[str, Any]:
         manifest = self.documents.manifest(request.run_id)
-        if manifest is None:
-            self._refuse_taken_files(request)
+        if manifest is None and (processed := self._already_processed(request)):
+            return processed
         if isinstance(request.order, Landed):
             if reason := self._nothing_to_do(request):
-                return _ignored(request, reason)
+                return _ended(request, "ignored", reason)
         elif not self._has_turn(request, claimed=manifest is not None):
             return _not_yet(request, Counts())
         if manifest is None:
@@ -96,26 +97,37 @@ class Claim:
             return "no file waits: an earlier run has taken them all"
         return ""
 
-    def _refuse_taken_files(self, request: Request) -> None:
-        """Raise ClaimError when an earlier run has taken a named file: it does not come again."""
+    def _already_processed(self, request: Request) -> dict[str, Any] | None:
+        """Return how a run ends whose files have all been processed by one earlier run, else None.
+
+        Raises ClaimError when an earlier run has taken a named file and the others are not with it,
+        or has rejected it: the file does not come again.
+        """
         if not isinstance(request.order, Batch) or not request.order.keys:
-            return
-        missing = set(request.order.keys) - {file.key for file in self.landing.list().files}
+            return None
+        keys = set(request.order.keys)
+        missing = keys - {file.key for file in self.landing.list().files}
         if not missing:
-            return
+            return None
         for record in self.runs.latest(_LOOK_BACK, now=self.clock()):
             run_id = record["run_id"]
             manifest = self.documents.manifest(run_id)
             names = {file.key: file.name for file in manifest.files} if manifest else {}
             if taken := missing & names.keys():
                 processed = {file.name for file in self.processed.of_run(run_id)}
-                where = (
-                    f'processed: to process its files again, start with {{"replay_of": "{run_id}"}}'
-                    f" or shopkpi replay {run_id} --wait"
-                    if any(names[key] in processed for key in taken)
-                    else "rejected: correct what is in quarantine/ and deliver it again"
+                if rejected := {key for key in taken if names[key] not in processed}:
+                    raise ClaimError(
+                        f"{_named(rejected)} in run {run_id}, rejected: correct what is in "
+                        "quarantine/ and deliver it again"
+                    )
+                reason = (
+                    f"{_named(taken)} in run {run_id}, processed: to process its files again, start"
+                    f' with {{"replay_of": "{run_id}"}} or shopkpi replay {run_id} --wait'
                 )
-                raise ClaimError(f"{_named(taken)} in run {run_id}, {where}")
+                if taken != keys:
+                    raise ClaimError(reason)
+                return {**_ended(request, "already_processed", reason), "processed_by": run_id}
+        return None
 
     def _claim(self, request: Request, *, over: bool) -> Manifest | None:
         match request.order:
@@ -239,9 +251,11 @@ def _named(keys: Collection[str]) -> str:
     return f"{first} and {len(others)} more are" if others else f"{first} is"
 
 
-def _ignored(request: Request, reason: str) -> dict[str, Any]:
-    log.info("run ignored", extra={"run_id": request.run_id, "reason": reason})
-    return {"run_id": request.run_id, "decision": "ignored", "reason": reason}
+def _ended(request: Request, decision: str, reason: str) -> dict[str, Any]:
+    """Return the answer that ends a run well without any work."""
+    answer = {"run_id": request.run_id, "decision": decision, "reason": reason}
+    log.info("nothing to do", extra=answer)
+    return answer
 
 
 def _not_yet(request: Request, counts: Counts) -> dict[str, Any]:

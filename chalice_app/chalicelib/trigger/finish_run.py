@@ -71,7 +71,7 @@ def finish_run(
 ) -> dict[str, Any]:
     """Move the remaining files of a run that has succeeded, and release its lock.
 
-    A run that was ignored has claimed nothing and so has no manifest. No other run gets here
+    A run that had nothing to do has claimed nothing and so has no manifest. No other run gets here
     without one, because the containers read it.
     """
     manifest = documents.manifest(run_id)

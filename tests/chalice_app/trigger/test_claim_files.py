@@ -259,31 +259,56 @@ def test_a_run_whose_files_are_all_in_quarantine_leaves_nothing_to_replay(pipeli
         pipeline.begin("again", replay_of=first)
 
 
-def test_files_that_a_run_has_just_processed_are_refused_at_once_with_the_run_and_its_replay(
+def processed_batch(pipeline) -> tuple[str, list[str]]:
+    """Process eleven files; return the run and their keys."""
+    keys = [f"incoming/{name}" for name in pipeline.upload_batch()]
+    run_id = pipeline.trigger.check().run_id
+    pipeline.begin(run_id)
+    pipeline.finish(run_id)
+    return run_id, keys
+
+
+def test_a_run_whose_files_an_earlier_run_has_just_processed_ends_well_at_once_and_says_so(
     pipeline,
 ) -> None:
-    names = pipeline.upload_batch()
-    first = pipeline.trigger.check().run_id
-    pipeline.begin(first)
-    pipeline.finish(first)
-    with pytest.raises(ClaimError) as failure:
-        pipeline.begin("by-hand", files=[f"incoming/{name}" for name in names])
-    message = str(failure.value)
-    assert message.startswith("incoming/order_items_0.csv and 10 more are in run ")
-    assert f"{first}, processed: " in message
-    assert f'{{"replay_of": "{first}"}} or shopkpi replay {first} --wait' in message
+    first, keys = processed_batch(pipeline)
+    answer = pipeline.begin("by-hand", files=keys)
+    assert (answer["decision"], answer["processed_by"]) == ("already_processed", first)
+    assert answer["reason"] == (
+        f"incoming/order_items_0.csv and 10 more are in run {first}, processed: to process its "
+        f'files again, start with {{"replay_of": "{first}"}} or shopkpi replay {first} --wait'
+    )
     assert pipeline.lock_owner() is None
+    assert pipeline.finish_run("by-hand") == {"files_moved": 0, "released": False}
+    assert pipeline.records.get("by-hand")["state"] == "SUCCEEDED"
+    assert len(pipeline.stored(f"processed/{first}/")) >= 11
 
 
-def test_processed_files_are_refused_at_once_even_while_another_run_has_the_lock(pipeline) -> None:
-    pipeline.upload_batch()
-    first = pipeline.trigger.check().run_id
-    pipeline.begin(first)
-    pipeline.finish(first)
+def test_processed_files_end_a_run_at_once_even_while_another_run_has_the_lock(pipeline) -> None:
+    first, _ = processed_batch(pipeline)
     pipeline.upload_batch("next")
     assert isinstance(pipeline.trigger.check(), Start)
+    answer = pipeline.begin("by-hand", files=["incoming/orders_0.csv"])
+    assert answer["reason"].startswith(f"incoming/orders_0.csv is in run {first}, processed")
+
+
+def test_a_processed_file_that_is_delivered_again_is_processed_again(pipeline) -> None:
+    processed_batch(pipeline)
+    pipeline.upload_batch("again")
+    pipeline.upload("orders_0.csv")
+    answer = pipeline.begin("by-hand", files=["incoming/orders_0.csv"], forced=True)
+    assert (answer["met"], answer["files"]) == (True, ["incoming/orders_0.csv"])
+
+
+@pytest.mark.parametrize("other", ["orders_new.csv", "orders_typo.csv"])
+def test_a_processed_file_beside_one_that_is_not_fails_the_run_by_its_name(
+    pipeline, other: str
+) -> None:
+    first, _ = processed_batch(pipeline)
+    pipeline.upload("orders_new.csv")
+    files = ["incoming/orders_0.csv", f"incoming/{other}"]
     with pytest.raises(ClaimError, match=rf"orders_0.csv is in run {first}, processed"):
-        pipeline.begin("by-hand", files=["incoming/orders_0.csv"])
+        pipeline.begin("by-hand", files=files)
 
 
 def test_a_file_that_a_run_has_rejected_is_refused_at_once_with_what_to_do(pipeline) -> None:
@@ -294,8 +319,9 @@ def test_a_file_that_a_run_has_rejected_is_refused_at_once_with_what_to_do(pipel
     pipeline.quarantine_rejected(first)
     pipeline.finish_run(first)
     pipeline.die(first)
-    with pytest.raises(ClaimError, match=rf"orders_3.csv is in run {first}, rejected: correct"):
-        pipeline.begin("by-hand", files=["incoming/orders_3.csv"])
+    for files in (["orders_3.csv"], ["orders_2.csv", "orders_3.csv"]):
+        with pytest.raises(ClaimError, match=rf"orders_3.csv is in run {first}, rejected: correct"):
+            pipeline.begin("by-hand", files=[f"incoming/{name}" for name in files])
 
 
 @pytest.mark.parametrize("given", [{"forced": True}, {}])
