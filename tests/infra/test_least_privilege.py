@@ -41,6 +41,8 @@ NOT_LIVED = {
         PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/r/manifest.json"),
         # A function has died while it gathered uploads.
         PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/runs/check_pending.json"),
+        # A file of no dataset lands before a run that is stopped.
+        PermissionCheck.of("s3:PutObject", f"{BUCKET}/runs/reported_names.json"),
     ],
     # A run started by hand takes over the lock of a run that has died.
     "ClaimFilesRole": [
