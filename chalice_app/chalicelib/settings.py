@@ -68,6 +68,14 @@ def _duration(text: str, *, unit: Literal["minutes", "seconds"]) -> timedelta:
     return found
 
 
+def _window(text: str) -> timedelta:
+    """A function that waits longer has no time for its check: it ends after 60 s."""
+    found = _duration(text, unit="seconds")
+    if found > timedelta(seconds=30):
+        raise ValueError(f"is {text!r}: give a number of seconds, 0 to 30")
+    return found
+
+
 def _silenced(text: str) -> frozenset[str]:
     given = {word.strip() for word in text.split(",")} - {"", "none"}
     if unknown := sorted(given - {*WARNINGS}):
@@ -103,9 +111,7 @@ class Settings:
         "FORCE_PROCESS_AFTER_MINUTES", partial(_duration, unit="minutes"), timedelta(minutes=30)
     )
     # How long the uploads are gathered that one check lists. A check is late by as much.
-    check_window: timedelta = _variable(
-        "CHECK_WINDOW_SECONDS", partial(_duration, unit="seconds"), timedelta(seconds=2)
-    )
+    check_window: timedelta = _variable("CHECK_WINDOW_SECONDS", _window, timedelta(seconds=2))
     max_batch_files: int = _variable("MAX_BATCH_FILES", partial(_count, least=1), 500)
     max_attempts: int = _variable("MAX_BATCH_ATTEMPTS", partial(_count, least=1), 3)
     # A function that dies between taking the lock and StartExecution blocks others for this long.

@@ -109,6 +109,13 @@ def _executions(calls: Calls) -> Iterator[str]:
             yield f"{call}: an input of {size} bytes, at most 262,144"
 
 
+def _state_data(calls: Calls) -> Iterator[str]:
+    """The machine invokes its functions with its data as their payload."""
+    for call in _of(calls, "lambda"):
+        if call.operation.endswith("/invocations") and call.bytes > 262_144:
+            yield f"{call}: data of {call.bytes} bytes, at most 262,144"
+
+
 def _overrides(calls: Calls) -> Iterator[str]:
     for call in _of(calls, "ecs", "RunTask"):
         size = len(json.dumps(call.body.get("overrides", {})))
@@ -270,6 +277,18 @@ RULES: Final = (
         source=f"{_DOCS}/step-functions/latest/apireference/API_StartExecution.html",
         findings=_executions,
         refused=[Call(service="states", operation="StartExecution", body={"input": "x" * 262_145})],
+    ),
+    Rule(
+        name="the data of a state has at most 262144 bytes",
+        source=f"{_DOCS}/step-functions/latest/dg/service-quotas.html",
+        findings=_state_data,
+        refused=[
+            Call(
+                service="lambda",
+                operation="POST /2015-03-31/functions/ClaimFiles/invocations",
+                bytes=262_145,
+            )
+        ],
     ),
     Rule(
         name="the overrides of a task have at most 8192 characters",

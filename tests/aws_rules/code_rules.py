@@ -59,7 +59,31 @@ def _first_pages(source: Source) -> Iterator[str]:
             yield f"{path}:{node.lineno}: {name} reads the first page only: use get_paginator"
 
 
+def _conditions_that_s3_lacks(source: Source) -> Iterator[str]:
+    for path, tree in source.items():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="get_object" | "head_object")):
+                    continue
+                case ast.Call(keywords=keywords):
+                    given = [(keyword.arg, keyword.value) for keyword in keywords]
+                case ast.Dict(keys=keys, values=values):
+                    names = [key.value if isinstance(key, ast.Constant) else "" for key in keys]
+                    given = list(zip(map(str, names), values, strict=True))
+                case _:
+                    continue
+            for name, value in given:
+                if name == "IfNoneMatch" and ast.unparse(value) != "'*'":
+                    yield f"{path}:{value.lineno}: IfNoneMatch of a write is *, not an ETag"
+
+
 RULES: Final = (
+    Rule(
+        name="a write to S3 has no other IfNoneMatch than a star",
+        source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html",
+        findings=_conditions_that_s3_lacks,
+        refused={"x.py": ast.parse("s3.put_object(Bucket='b', Key='k', IfNoneMatch=etag)")},
+    ),
     Rule(
         name="an answer in pages is read to its end",
         source="https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"

@@ -81,10 +81,12 @@ _NAMES: Final = {
     ("AWS::SQS::Queue", "QueueName"): r"[a-zA-Z0-9_-]{1,80}",
     ("AWS::StepFunctions::StateMachine", "StateMachineName"): r"[a-zA-Z0-9_-]{1,80}",
     ("AWS::CloudWatch::Alarm", "AlarmName"): r"[\x20-\x7e]{1,255}",
+    ("AWS::CloudWatch::Alarm", "MetricName"): r"[\x20-\x7e]{1,255}",
     ("AWS::CloudWatch::Alarm", "AlarmDescription"): r"(?s).{0,1024}",
     ("AWS::CloudWatch::Dashboard", "DashboardName"): r"[A-Za-z0-9_-]{1,255}",
     ("AWS::Logs::LogGroup", "LogGroupName"): r"[._/#A-Za-z0-9-]{1,512}",
     ("AWS::IAM::Policy", "PolicyName"): r"[\w+=,.@-]{1,128}",
+    ("AWS::EC2::VPCEndpoint", "ServiceName"): r"[a-z0-9.-]{1,255}",
     ("AWS::EC2::SecurityGroup", "GroupDescription"): r"[\w .:/()#,@\[\]+=&;{}!$*-]{1,255}",
 }
 
@@ -95,6 +97,13 @@ def _bad_names(found: Template) -> Iterator[str]:
             value = spelt_out(properties.get(property_name, ""))
             if value and not re.fullmatch(pattern, value):
                 yield f"{name}: {property_name} {value!r} ({len(value)}) is not {pattern}"
+
+
+def _names_of_unknown_form(found: Template) -> Iterator[str]:
+    for name, resource in found.resources.items():
+        for key in resource.get("Properties", {}):
+            if (key.endswith("Name") or key == "Family") and (resource["Type"], key) not in _NAMES:
+                yield f"{name}: no form is known of {key} of {resource['Type']}: look it up"
 
 
 def _functions_without_room(found: Template) -> Iterator[str]:
@@ -258,6 +267,12 @@ RULES: Final = (
         source=f"{_DOCS}/AmazonS3/latest/userguide/bucketnamingrules.html",
         findings=_bad_names,
         refused=template(B=("AWS::S3::Bucket", {"BucketName": {"Fn::Sub": "Data-${Stage}"}})),
+    ),
+    Rule(
+        name="the form of each name is known",
+        source="the API reference of each service",
+        findings=_names_of_unknown_form,
+        refused=template(R=("AWS::IAM::Role", {"RoleName": "role"})),
     ),
     Rule(
         name="a function's name has at most 64 characters",

@@ -43,6 +43,7 @@ def test_what_is_recorded_is_all_of_a_deployment_and_of_a_run(calls: Calls) -> N
         ("dynamodb", "TransactWriteItems"),
         ("dynamodb", "PutItem"),
     }
+    assert any(call.operation.endswith("/invocations") for call in calls)
     assert any(call.body.get("Environment") for call in calls if call.service == "lambda")
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from infra import template
 
+from . import resource_rules, template_rules
 from .rules import Rule, Template
-from .template_rules import RULES
+
+RULES = (*template_rules.RULES, *resource_rules.RULES)
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,8 @@ def test_two_variables_suffice_and_the_rest_has_the_documented_defaults() -> Non
         ("FORCE_PROCESS_AFTER_MINUTES", "nan"),
         ("FORCE_PROCESS_AFTER_MINUTES", "1e300"),
         ("LOCK_GRACE_SECONDS", "-1"),
+        ("CHECK_WINDOW_SECONDS", "-1"),
+        ("CHECK_WINDOW_SECONDS", "31"),
         ("MAX_BATCH_FILES", "all"),
         ("MAX_BATCH_FILES", "0"),
         ("MAX_BATCH_ATTEMPTS", "0"),
