@@ -1,17 +1,17 @@
 """What services refuse of single resources: their policies, and what must come with them."""
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from .rules import Rule, Template, as_list
 from .template_rules import template
 from .text import spelt_out
 
 _DOCS: Final = "https://docs.aws.amazon.com"
+_SNS: Final = f"{_DOCS}/sns/latest/dg"
 
-# By type and property: the most characters of a policy, without its white space.
+# By type and property: the most characters of a policy.
 _POLICIES: Final = {
     ("AWS::IAM::Role", "AssumeRolePolicyDocument"): 2_048,
     ("AWS::S3::BucketPolicy", "PolicyDocument"): 20_480,
@@ -23,22 +23,29 @@ _POLICIES: Final = {
 def _large_policies(found: Template) -> Iterator[str]:
     for (kind, property_name), most in _POLICIES.items():
         for name, properties in found.of_type(kind).items():
-            text = json.dumps(spelt_out(properties.get(property_name, {})))
-            size = len(re.sub(r"\s", "", text))
+            document = spelt_out(properties.get(property_name, {}))
+            size = len(json.dumps(document, separators=(",", ":")))
             if size > most:
                 yield f"{name}: {property_name} of {size} characters, at most {most}"
 
 
-def _statements(found: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, properties in found.of_type(kind).items():
-        for statement in properties["PolicyDocument"]["Statement"]:
-            yield name, statement
+# A policy of a topic allows these, and no others; so sns:* is refused, too.
+_TOPIC_ACTIONS: Final = {
+    *("sns:AddPermission", "sns:DeleteTopic", "sns:GetDataProtectionPolicy"),
+    *("sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:ListTagsForResource"),
+    *("sns:Publish", "sns:PutDataProtectionPolicy", "sns:RemovePermission"),
+    *("sns:SetTopicAttributes", "sns:Subscribe"),
+}
 
 
-def _all_actions_of_a_topic(found: Template) -> Iterator[str]:
-    for name, statement in _statements(found, "AWS::SNS::TopicPolicy"):
-        if {"*", "sns:*"} & {action.lower() for action in as_list(statement["Action"])}:
-            yield f"{name}: a topic's policy names its actions, not sns:*"
+def _bad_topic_policies(found: Template) -> Iterator[str]:
+    for name, properties in found.of_type("AWS::SNS::TopicPolicy").items():
+        statements = properties["PolicyDocument"]["Statement"]
+        for statement in statements:
+            for action in sorted(set(as_list(statement["Action"])) - _TOPIC_ACTIONS):
+                yield f"{name}: {action} is no action of a topic's policy"
+        if len({statement.get("Sid") for statement in statements}) < len(statements):
+            yield f"{name}: each statement has a Sid of its own"
 
 
 def _alarms_without_permission(found: Template) -> Iterator[str]:
@@ -92,34 +99,31 @@ def _incomplete_fargate_tasks(found: Template) -> Iterator[str]:
             yield f"{name}: an image in ECR and awslogs need an execution role"
 
 
-def _large_tasks(found: Template) -> Iterator[str]:
-    for name, properties in found.of_type("AWS::ECS::TaskDefinition").items():
-        size = len(json.dumps(spelt_out(properties)).encode())
-        if size > 65_536:
-            yield f"{name}: a task definition of {size} bytes, at most 65,536"
-
-
 RULES: Final = (
     Rule(
         name="a policy has at most as many characters as its resource takes",
         source=f"{_DOCS}/IAM/latest/UserGuide/reference_iam-quotas.html (trust policy),"
         f" {_DOCS}/AmazonS3/latest/userguide/bucket-policies.html,"
-        f" {_DOCS}/vpc/latest/userguide/amazon-vpc-limits.html,"
-        f" {_DOCS}/general/latest/gr/sns.html",
+        f" {_DOCS}/vpc/latest/privatelink/vpc-limits-endpoints.html,"
+        f" {_SNS}/sns-access-policy-language-api-permissions-reference.html",
         findings=_large_policies,
         refused=template(R=("AWS::IAM::Role", {"AssumeRolePolicyDocument": "x" * 2_049})),
     ),
     Rule(
-        name="a topic's policy names its actions",
-        source="https://repost.aws/knowledge-center/sns-invalid-topic-policy",
-        findings=_all_actions_of_a_topic,
+        name="a topic's policy has actions of topics and different Sids",
+        source=f"{_SNS}/sns-access-policy-language-api-permissions-reference.html,"
+        " https://github.com/hashicorp/terraform/issues/12740",
+        findings=_bad_topic_policies,
         refused=template(
-            P=("AWS::SNS::TopicPolicy", {"PolicyDocument": {"Statement": [{"Action": "SNS:*"}]}})
+            P=(
+                "AWS::SNS::TopicPolicy",
+                {"PolicyDocument": {"Statement": [{"Sid": "All", "Action": "sns:*"}]}},
+            )
         ),
     ),
     Rule(
         name="a topic with a policy lets its alarms publish",
-        source=f"{_DOCS}/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html",
+        source=f"{_SNS}/sns-access-policy-use-cases.html",
         findings=_alarms_without_permission,
         refused=template(
             A=("AWS::CloudWatch::Alarm", {"AlarmActions": [{"Ref": "T"}]}),
@@ -134,7 +138,7 @@ RULES: Final = (
     ),
     Rule(
         name="a task has CPU units and memory that Fargate has together",
-        source=f"{_DOCS}/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size",
+        source=f"{_DOCS}/AmazonECS/latest/developerguide/task-cpu-memory-error.html",
         findings=_sizes_that_fargate_lacks,
         refused=template(T=("AWS::ECS::TaskDefinition", {"Cpu": "1024", "Memory": "1024"})),
     ),
@@ -143,11 +147,5 @@ RULES: Final = (
         source=f"{_DOCS}/AmazonECS/latest/developerguide/fargate-tasks-services.html",
         findings=_incomplete_fargate_tasks,
         refused=template(T=("AWS::ECS::TaskDefinition", {"NetworkMode": "bridge"})),
-    ),
-    Rule(
-        name="a task definition has at most 65536 bytes",
-        source=f"{_DOCS}/AmazonECS/latest/developerguide/service-quotas.html",
-        findings=_large_tasks,
-        refused=template(T=("AWS::ECS::TaskDefinition", {"Family": "x" * 65_536})),
     ),
 )
