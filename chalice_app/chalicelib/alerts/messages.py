@@ -274,7 +274,8 @@ class _Paragraphs:
         ]
         correct = to_correct if self.rejected or self.quarantined else []
         if run.state == "SUCCEEDED":
-            return correct or (self._see_days() if self.anomalies else self._see_names())
+            has_days = self.anomalies or self.refused
+            return correct or (self._see_days() if has_days else self._see_names())
         if run.verdict is not None and run.verdict.outcome == "all_rejected":
             return to_correct
         if run.manifest is None:
