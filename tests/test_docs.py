@@ -27,6 +27,7 @@ FOREIGN = {
     "PYSPARK_GATEWAY_PORT",
     "PYSPARK_GATEWAY_SECRET",
     "RUST_LOG",
+    "SPARK_CONNECT_MODE_ENABLED",
     "GX_ANALYTICS_ENABLED",
 }
 READERS = {"get", "pop", "setdefault", "_required", "_variable"}
