@@ -77,6 +77,16 @@ def _cluster_without_role(calls: Calls) -> Iterator[str]:
             return
 
 
+def _notifications_before_permission(calls: Calls) -> Iterator[str]:
+    allowed: set[str] = set()
+    for call in calls:
+        if call.body.get("Principal") == "s3.amazonaws.com":
+            allowed.add(call.body["SourceArn"].rpartition(":")[2])
+        method, _, bucket = call.operation.partition(" /")
+        if "notification" in call.query and method == "PUT" and bucket not in allowed:
+            yield f"{bucket}: notifications before S3 may invoke a function"
+
+
 _RESERVED_VARIABLES: Final = {
     *("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV"),
     *("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_RUNTIME_API"),
@@ -259,6 +269,12 @@ RULES: Final = (
         source="https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/818",
         findings=_cluster_without_role,
         refused=[Call(service="cloudformation", operation="ExecuteChangeSet")],
+    ),
+    Rule(
+        name="S3 may invoke a function before the bucket notifies it",
+        source=f"{_DOCS}/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html",
+        findings=_notifications_before_permission,
+        refused=[Call(service="s3", operation="PUT /b", query={"notification": ""})],
     ),
     Rule(
         name="a function's environment has 4096 bytes and no reserved name",

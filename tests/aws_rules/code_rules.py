@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,48 @@ def _conditions_that_s3_lacks(source: Source) -> Iterator[str]:
                     yield f"{path}:{value.lineno}: IfNoneMatch of a write is *, not an ETag"
 
 
+def _overlapping_notifications(source: Source) -> Iterator[str]:
+    for path, tree in source.items():
+        calls = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".on_s3_event")
+        ]
+        for one, other in combinations(calls, 2):
+            if all(_overlap(_given(one, end), _given(other, end), end) for end in _FILTERS):
+                yield f"{path}:{other.lineno}: its keys may be those of line {one.lineno}"
+
+
+# What a filter without a value is: any key.
+_FILTERS: Final = ("prefix", "suffix")
+
+
+def _given(call: ast.Call, name: str) -> str:
+    """Return a filter as text; one that is no literal, as its expression."""
+    values = {keyword.arg: keyword.value for keyword in call.keywords}
+    value = values.get(name, ast.Constant(""))
+    return str(value.value) if isinstance(value, ast.Constant) else ast.unparse(value)
+
+
+def _overlap(one: str, other: str, end: str) -> bool:
+    longer, shorter = sorted((one, other), key=len, reverse=True)
+    return longer.startswith(shorter) if end == "prefix" else longer.endswith(shorter)
+
+
 RULES: Final = (
+    Rule(
+        name="no key is in two notifications of a bucket",
+        source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/"
+        "notification-how-to-filtering.html,"
+        " https://repost.aws/knowledge-center/lambda-s3-event-configuration-error",
+        findings=_overlapping_notifications,
+        refused={
+            "x.py": ast.parse(
+                "app.on_s3_event(bucket=B, prefix=P, suffix='.gz')\n"
+                "app.on_s3_event(bucket=B, prefix=P, suffix='.csv.gz')\n"
+            )
+        },
+    ),
     Rule(
         name="a write to S3 has no other IfNoneMatch than a star",
         source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html",
