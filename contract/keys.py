@@ -54,6 +54,7 @@ LEDGER: Final = "ledger/"
 QUALITY_HISTORY: Final = "quality_history/"
 DATA_DOCS: Final = "data_docs/"
 DASHBOARD: Final = "dashboard/"
+SETTINGS: Final = "settings/"
 
 LOCK: Final = f"{INCOMING}pipeline.lock"
 # Since when files wait for a batch to be complete.
@@ -64,6 +65,8 @@ PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
 CHECK_PENDING: Final = f"{RUNS}check_pending.json"
 # The dates whose unusual figures have been reported.
 REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
+# How shops' files are read: names, columns and words. Each run keeps the text of its time.
+MAPPING: Final = f"{SETTINGS}mapping.toml"
 # The files with unknown names that have been reported.
 REPORTED_NAMES: Final = f"{RUNS}reported_names.json"
 # The ledger until the first rebuild.
@@ -76,11 +79,6 @@ DATA_DOCS_INDEX: Final = f"{DATA_DOCS}index.html"
 DATA_DOCS_RUNS: Final = f"{DATA_DOCS}history/latest.json"
 DASHBOARD_PAGE: Final = f"{DASHBOARD}index.html"
 DASHBOARD_KPIS: Final = f"{DASHBOARD}kpis.json.gz"
-
-
-def is_recognised(name: str) -> bool:
-    """Return whether a run may claim a file: ``name`` is its path in the landing folder."""
-    return dataset_of(name) is not None and not is_too_long(name)
 
 
 def is_too_long(name: str) -> bool:

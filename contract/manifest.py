@@ -4,7 +4,8 @@ The trigger writes it once. Every later stage reads these versions and no others
 ones land during the run.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, Self
 
@@ -23,7 +24,9 @@ class FileVersion:
     processed/ keeps it, and its ``landed_at``. ``etag`` is without quotes, ``size`` in bytes,
     ``landed_at`` in UTC; ``version_id`` is None in a bucket without versioning. S3's times are
     whole seconds: of the versions of a name in one second, each has a microsecond more than the
-    one before it, so that they keep S3's own order.
+    one before it, so that they keep S3's own order. ``mapping`` is the id of the mapping that the
+    file is read with, and ``mapped_dataset`` what its patterns make of the name; both are None
+    without one.
     """
 
     key: str
@@ -32,10 +35,12 @@ class FileVersion:
     etag: str
     size: int
     landed_at: datetime
+    mapping: str | None = None
+    mapped_dataset: DatasetName | None = None
 
     @property
     def dataset(self) -> DatasetName:
-        dataset = dataset_of(self.key)
+        dataset = self.mapped_dataset or dataset_of(self.key)
         if dataset is None:
             raise DocumentError(
                 f"{self.key}: not the name of an orders, order_items or products file"
@@ -50,7 +55,8 @@ class Manifest:
     ``process`` adds them to the ledger. ``recompute`` has none and publishes the order dates from
     ``start`` to ``end`` again, both included. ``rebuild`` has all that were ever processed, and
     makes a fresh ledger of them. ``not_recognised`` are the files in the landing folder that no
-    run can claim because of their names: reports on the run name them.
+    run can claim because of their names: reports on the run name them. ``mappings`` has the texts
+    of the files' mappings by id, so that a replay or a rebuild reads each file as it was read.
     """
 
     run_id: str
@@ -62,6 +68,7 @@ class Manifest:
     start: date | None = None
     end: date | None = None
     not_recognised: tuple[FileVersion, ...] = ()
+    mappings: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return typed_json.to_json(self)

@@ -22,8 +22,9 @@ class Column:
 
     The rest is from :mod:`delivery.mapping`. ``names`` are the column's names in a file, in lower
     case, of which the first that is present counts; by default ``name``. A ``constant`` is the
-    value of every row, and a column ``from_lines`` is NULL until the KPIs are computed: then no
-    column of the file is read. ``words`` maps a file's values, in lower case, to values.
+    value of every row, and a column ``from_lines`` is NULL until the KPIs are computed, or for
+    ever: then no column of the file is read. ``words`` maps a file's values, in lower case, to
+    values.
     """
 
     name: str

@@ -20,6 +20,7 @@ class LandedFile:
 
     ``landed_at`` and ``sha256`` (of the bytes, in hex) are None for a file of a folder. Where
     several versions of a name are read, ``name`` is the key of one and ``version_of`` their name.
+    ``mapping`` is the id of the mapping that a manifest gives it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class LandedFile:
     landed_at: datetime | None = None
     sha256: str | None = None
     version_of: str | None = None
+    mapping: str | None = None
 
     @property
     def delivered_name(self) -> str:

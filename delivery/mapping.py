@@ -4,14 +4,14 @@ It changes names and words, not values: there are no expressions, and nothing is
 ``docs/mapping.md`` describes the file.
 """
 
-import fnmatch
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self, get_args
 
-from contract.keys import DatasetName, dataset_of
+from contract.file_names import FileNames, PatternError
+from contract.keys import DatasetName
 
 from .datasets import DATASETS, Column, Dataset
 from .landed_files import DeliveryError
@@ -27,13 +27,13 @@ class MappingError(DeliveryError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMapping:
-    """How files are read: the datasets' columns, and glob patterns of file names in lower case.
+    """How files are read: the datasets' columns, and the patterns of file names.
 
     ``null_words``, in lower case, are missing values in ids, categories and statuses.
     """
 
     datasets: Mapping[DatasetName, Dataset] = field(default_factory=lambda: DATASETS)
-    patterns: tuple[tuple[str, DatasetName], ...] = ()
+    names: FileNames = field(default_factory=FileNames)
     null_words: tuple[str, ...] = NULL_WORDS
 
     @classmethod
@@ -53,12 +53,25 @@ class FileMapping:
             MappingError: there is no such file, it is not TOML, or a key or value is unknown.
         """
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise MappingError(f"{path}: {error.strerror}; check MAPPING or --mapping") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise MappingError(f"{path}: not TOML: {error}; correct that line") from error
-        return cls._from_tables(_Table(document, str(path)))
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, place: str) -> Self:
+        """Read the text of a mapping file; ``place`` is where it is from.
+
+        Raises:
+            MappingError: it is not TOML, or a key or value is unknown.
+        """
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise MappingError(f"{place}: not TOML: {error}; correct that line") from error
+        return cls._from_tables(_Table(document, place))
 
     @classmethod
     def _from_tables(cls, document: "_Table") -> Self:
@@ -67,23 +80,28 @@ class FileMapping:
         datasets = {
             name: _dataset(DATASETS[name], document.table(name), words) for name in _DATASET_NAMES
         }
-        files = document.table("files")
-        files.require_known(_DATASET_NAMES)
-        patterns = [
-            (pattern.lower(), name)
-            for name in _DATASET_NAMES
-            if name in files.values
-            for pattern in files.texts(name)
-        ]
-        return cls(datasets=datasets, patterns=tuple(patterns))
+        try:
+            names = FileNames.of_document(document.values)
+        except PatternError as error:
+            raise MappingError(f"{document.place}: {error}") from error
+        return cls(datasets=datasets, names=names)
 
     def dataset_of(self, name: str) -> DatasetName | None:
-        """Return the dataset of a file: the first pattern that matches, or else the usual names."""
-        base = name.rsplit("/", 1)[-1].lower()
-        for pattern, dataset in self.patterns:
-            if fnmatch.fnmatchcase(base, pattern):
-                return dataset
-        return dataset_of(name)
+        """Return the dataset of a file by its name."""
+        return self.names.dataset_of(name)
+
+    @property
+    def has_line_ids(self) -> bool:
+        return LINE_ID in self.datasets["order_items"].column_names
+
+    def with_line_ids(self) -> Self:
+        """Return the mapping with a column of line ids, which is empty where it had none."""
+        if self.has_line_ids:
+            return self
+        lines = self.datasets["order_items"]
+        column = Column(LINE_ID, "VARCHAR", required=False, from_lines=True)
+        with_ids = replace(lines, columns=(*lines.columns, column))
+        return replace(self, datasets={**self.datasets, "order_items": with_ids})
 
 
 STANDARD: Final = FileMapping()

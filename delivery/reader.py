@@ -21,7 +21,7 @@ that module has: both give the same rows for any file.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +58,7 @@ def read(
     *,
     threads: int = 2,
     mapping: FileMapping = STANDARD,
+    mappings: Mapping[str, FileMapping] | None = None,
 ) -> list[FileReading]:
     """Read the files into the tables described above; ``FileReading.ordinal`` is their key.
 
@@ -65,8 +66,14 @@ def read(
     later file" of the identity rules is the larger ordinal. A file that is no CSV of its dataset
     is reported as rejected and leaves no row. A duplicate is not read: see
     :func:`delivery.landed_files.duplicates`.
+    Files that name one of ``mappings`` are read with it, all others with ``mapping``. If one of
+    them has line ids, order_items has a column ``line_id``.
     """
-    _create_tables(connection, mapping)
+    by_id: dict[str | None, FileMapping] = {None: mapping}
+    by_id.update(mappings or {})
+    if any(each.has_line_ids for each in by_id.values()):
+        by_id = {key: each.with_line_ids() for key, each in by_id.items()}
+    _create_tables(connection, by_id[None])
     ordered = sorted(files, key=in_order_of_landing)
     originals = duplicates(ordered)
     with (
@@ -84,7 +91,8 @@ def read(
                     detail=f"the same bytes as {ordered[originals[ordinal]].name}: counted once",
                 )
             with connection.cursor() as cursor:
-                return _read_file(reading, cursor, Path(scratch), mapping)
+                of_file = by_id[reading.file.mapping]
+                return _read_file(reading, cursor, Path(scratch), of_file)
 
         return list(pool.map(one, range(len(ordered))))
 

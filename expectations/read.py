@@ -2,18 +2,20 @@
 
 import hashlib
 import logging
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import duckdb
 
+from contract.keys import MAPPING
 from contract.manifest import FileVersion, Manifest
 from delivery import reader
 from delivery.landed_files import (
@@ -26,6 +28,7 @@ from delivery.landed_files import (
 from delivery.mapping import STANDARD, FileMapping
 from delivery.reader import FileReading
 from delivery.storage import PARALLEL, open_storage, s3_client
+from delivery.words import null_words
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,8 +43,8 @@ _CHUNK: Final = 1024 * 1024
 class Delivery:
     """The files of a run in the order of their landing, and the keys they were claimed under.
 
-    ``not_recognised`` are the keys and names of files whose names no dataset has. ``manifest`` is
-    None for a folder.
+    ``not_recognised`` are the keys and names of files whose names no dataset has. ``mappings`` are
+    those that files name; both these and ``manifest`` are empty for a folder.
     """
 
     run_id: str
@@ -49,6 +52,7 @@ class Delivery:
     keys: Sequence[str]
     not_recognised: Sequence[tuple[str, str]] = ()
     manifest: Manifest | None = None
+    mappings: Mapping[str, FileMapping] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, run_id: str, mapping: FileMapping = STANDARD) -> Self:
@@ -68,8 +72,13 @@ class Delivery:
         Raises:
             typed_json.DocumentError: the object is not a manifest.
             DeliveryError: the manifest or a version is gone, or is not what the manifest says.
+            MappingError: a mapping of the manifest cannot be used.
         """
         manifest = _fetch_manifest(uri, folder)
+        mappings = {
+            key: replace(FileMapping.parse(text, MAPPING), null_words=null_words(os.environ))
+            for key, text in manifest.mappings.items()
+        }
         fetched = _fetch_files(manifest, folder)
         pairs = sorted(
             zip(fetched, (file.key for file in manifest.files), strict=True),
@@ -81,11 +90,12 @@ class Delivery:
             keys=[key for _, key in pairs],
             not_recognised=[(file.key, file.name) for file in manifest.not_recognised],
             manifest=manifest,
+            mappings=mappings,
         )
 
 
 def read(
-    files: Sequence[LandedFile], connection: duckdb.DuckDBPyConnection, mapping: FileMapping
+    delivery: Delivery, connection: duckdb.DuckDBPyConnection, mapping: FileMapping
 ) -> tuple[list[FileReading], Any]:
     """Read the files into the tables of :mod:`delivery.reader`, and import Great Expectations.
 
@@ -94,7 +104,13 @@ def read(
     """
     with ThreadPoolExecutor(max_workers=1) as beside:
         imported = beside.submit(_import_gx)
-        readings = reader.read(files, connection, threads=THREADS, mapping=mapping)
+        readings = reader.read(
+            delivery.files,
+            connection,
+            threads=THREADS,
+            mapping=mapping,
+            mappings=delivery.mappings,
+        )
         gx = imported.result()
     # Only now: the reader takes a row's line from the order of rows.
     connection.execute("SET preserve_insertion_order = false")
@@ -181,4 +197,5 @@ def _fetch(
         landed_at=file.landed_at,
         sha256=digest.hexdigest(),
         version_of=file.name,
+        mapping=file.mapping,
     )

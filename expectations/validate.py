@@ -98,7 +98,7 @@ def validate(
     phases = Phases()
     with _database(work, settings) as connection:
         with phases.timed("read"):
-            readings, gx = read(delivery.files, connection, mapping)
+            readings, gx = read(delivery, connection, mapping)
         check_tables.create(connection, readings, typical_rows=history.typical_rows())
         checks = gx.Checks(connection)
         runs = []
@@ -195,7 +195,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     arguments = parser.parse_args(argv)
     if arguments.manifest and arguments.mapping:
-        parser.error("--mapping (MAPPING) is for --input; a run of the pipeline has no mapping")
+        parser.error("--mapping (MAPPING) is for --input; a run has the mapping of its manifest")
     return arguments
 
 

@@ -11,6 +11,7 @@ import duckdb
 from contract import spreadsheet
 from contract.keys import DatasetName, RunKeys
 from delivery.datasets import DATASETS
+from delivery.identity import has_line_ids
 from delivery.reader import FileReading
 from delivery.rejected_rows import raw_text
 
@@ -93,7 +94,10 @@ def _copy(
     *,
     extra: str = "",
 ) -> int:
-    columns = ", ".join(f"row.{name}" for name in DATASETS[dataset].column_names)
+    names = DATASETS[dataset].column_names
+    if dataset == "order_items" and has_line_ids(connection):
+        names = (*names, "line_id")
+    columns = ", ".join(f"row.{name}" for name in names)
     target.parent.mkdir(parents=True, exist_ok=True)
     [(count,)] = connection.execute(
         f"COPY (SELECT {columns}, file.name AS _file_name, file.landed_at AS _landed_at,"

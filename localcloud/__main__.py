@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from contract.keys import INCOMING
+from delivery.mapping import MappingError
 from infra.functions import ChaliceError
 from infra.stack import StackError
 
@@ -41,10 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
             time_scale=options.time_scale,
             home=options.home,
             containers=containers,
+            mapping=options.mapping,
         )
     except (
         demo.DemoError,
         ChaliceError,
+        MappingError,
         RuntimeMissingError,
         StackError,
         StartError,
@@ -144,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     show = commands.add_parser("demo", parents=[shared], help="process one delivery")
     show.add_argument("--delivery", type=Path, default=PROJECT_ROOT / "samples/incoming")
+    show.add_argument(
+        "--mapping", type=Path, metavar="FILE", help="mapping.toml of the delivery, put into S3"
+    )
     show.add_argument("--fail", action="store_true", help="add an orders file without its header")
     serve = commands.add_parser("serve", parents=[shared], help="keep the embedded AWS running")
     serve.add_argument("--port", type=int, default=4566)

@@ -7,7 +7,7 @@ AWS: the execution's history, the verdict, the tables, the messages.
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,16 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 from chalice_app.chalicelib.aws.execution_history import Visit, read_history
+from contract.file_names import FileNames
 from contract.keys import (
     DASHBOARD,
     DASHBOARD_PAGE,
     DATA_DOCS,
     DATA_DOCS_INDEX,
     INCOMING,
+    MAPPING,
     QUARANTINE,
     RUNS,
     RunKeys,
-    is_recognised,
     name_wanted,
 )
 from contract.kpi_columns import CATEGORY_KPIS, ORDER_KPIS, ColumnType, KpiTable, readable
@@ -38,6 +39,7 @@ from contract.row_counts import RowCounts
 from contract.states import State
 from contract.verdict import Totals, Verdict
 from delivery.landed_files import names_in
+from delivery.mapping import FileMapping
 
 from .cloud import LocalCloud
 from .containers import Containers
@@ -70,10 +72,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """The deployed pipeline, as a shop and its analyst use it."""
+    """The deployed pipeline, as a shop and its analyst use it; ``names`` is of its mapping."""
 
     stack: Stack
     session: boto3.Session
+    names: FileNames = field(default_factory=FileNames)
+
+    def use_mapping(self, text: str) -> None:
+        self.session.client("s3").put_object(
+            Bucket=self.stack.bucket, Key=MAPPING, Body=text.encode()
+        )
 
     def uploads(self, files: Sequence[tuple[str, bytes]]) -> None:
         s3 = self.session.client("s3")
@@ -82,7 +90,8 @@ class Shop:
 
     def waiting(self) -> int:
         """Return how many files of the landing folder a run can claim, or has claimed."""
-        return sum(is_recognised(key.removeprefix(INCOMING)) for key in self.keys(INCOMING))
+        found = (self.names.recognise(key.removeprefix(INCOMING)) for key in self.keys(INCOMING))
+        return sum(dataset is not None for dataset in found)
 
     def keys(self, prefix: str) -> Iterator[str]:
         pages = (
@@ -161,12 +170,15 @@ def run(
     time_scale: float,
     home: Path = HOME,
     containers: Containers | None = None,
+    mapping: Path | None = None,
 ) -> int:
     """Send a delivery through the pipeline; return 0 when every run has succeeded.
 
-    Raises DemoError when there is no file to deliver.
+    Raises DemoError when there is no file to deliver, and MappingError when the mapping cannot be
+    used.
     """
     files = read_delivery(delivery, fail=fail)
+    names = FileMapping.read(mapping).names if mapping else FileNames()
     # Wide enough for all KPIs; a narrow terminal wraps the lines.
     progress, screen = Console(stderr=True), Console(width=max(Console().width, 100))
     home = home.resolve()
@@ -174,14 +186,17 @@ def run(
     began = time.monotonic()
     progress.print("starting the embedded AWS …")
     with LocalCloud.start(home, time_scale=time_scale, containers=containers) as cloud:
-        shop = Shop(stack=provision(plan(engine, time_scale), cloud), session=cloud.session())
+        stack = provision(plan(engine, time_scale), cloud)
+        shop = Shop(stack=stack, session=cloud.session(), names=names)
+        if mapping:
+            shop.use_mapping(mapping.read_text(encoding="utf-8"))
         progress.print(
             f"ready after {time.monotonic() - began:.1f} s at {cloud.endpoint}; "
             f"uploading {len(files)} files to s3://{shop.stack.bucket}/{INCOMING}"
         )
         first_upload = datetime.now().astimezone()
         shop.uploads(files)
-        others = [name for name, _ in files if not is_recognised(name)]
+        others = [name for name, _ in files if names.recognise(name) is None]
         runs = []
         # Without a recognised file no run starts.
         if len(others) < len(files):

@@ -163,7 +163,7 @@ def _uploads(pipeline: "Pipeline", configuration: Any) -> Finding:
 
 def _names(pipeline: "Pipeline") -> Iterator[Finding]:
     """Check that a run can claim every file of the landing folder."""
-    keys = [file.key for file in pipeline.incoming.list().not_recognised]
+    keys = [file.key for file in pipeline.listing().not_recognised]
     if not keys:
         yield Finding(subject="names", fact="of all files in the landing folder are recognised")
         return

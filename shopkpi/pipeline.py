@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import NotDeployedError, UsageError
+from .errors import NotDeployedError, OperatorError, UsageError
 
 if TYPE_CHECKING:
     import boto3
 
     from chalice_app.chalicelib.aws.documents import Documents
     from chalice_app.chalicelib.aws.executions import Executions
-    from chalice_app.chalicelib.aws.landing_folder import LandingFolder
+    from chalice_app.chalicelib.aws.landing_folder import LandingFolder, Listing
     from chalice_app.chalicelib.aws.run_lock import RunLock
     from chalice_app.chalicelib.aws.run_table import RunTable
     from chalice_app.chalicelib.settings import Settings
@@ -241,6 +241,15 @@ class Pipeline:
         from chalice_app.chalicelib.aws.landing_folder import LandingFolder
 
         return LandingFolder(self.client("s3"), self.settings)
+
+    def listing(self) -> "Listing":
+        """List the landing folder. Raises OperatorError when the mapping cannot be used."""
+        from chalice_app.chalicelib.settings import SettingsError
+
+        try:
+            return self.incoming.list()
+        except SettingsError as error:
+            raise OperatorError(str(error)) from error
 
     @cached_property
     def executions(self) -> "Executions":

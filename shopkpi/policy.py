@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from contract.keys import QUARANTINE, RUNS
+from contract.keys import MAPPING, QUARANTINE, RUNS
 
 from .pipeline import APP_NAME
 
@@ -135,6 +135,7 @@ def _resources(pipeline: "Pipeline") -> dict[str, str | list[str]]:
             f"{bucket}/{settings.lock_key}",
             f"{bucket}/{RUNS}*",
             f"{bucket}/{QUARANTINE}*",
+            f"{bucket}/{MAPPING}",
         ],
         "lock": f"{bucket}/{settings.lock_key}",
         "kpis": [

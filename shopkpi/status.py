@@ -78,7 +78,7 @@ def collect(pipeline: "Pipeline") -> Status:
     from chalice_app.chalicelib.trigger.start_batch import Counts, products_accepted
 
     settings, now = pipeline.trigger_settings, pipeline.now()
-    listing = pipeline.incoming.list()
+    listing = pipeline.listing()
     counts = Counts.of(listing.files)
     known = products_accepted(pipeline.documents)
     oldest = min((file.landed_at for file in listing.files), default=None)

@@ -83,7 +83,7 @@ def _create_order_items(connection: duckdb.DuckDBPyConnection, dates: Collection
     connection.execute(
         """
         CREATE TABLE order_items AS
-            SELECT order_id, product_id, quantity, unit_price, c.name AS _name,
+            SELECT order_id, product_id, quantity, unit_price, line_id, c.name AS _name,
                    _file, line AS _line, 1 AS _lines, NULL::VARCHAR[] AS _unreadable
             FROM ledger_order_lines AS l
             JOIN contents AS c ON (c.dataset, c.file) = ('order_items', l.file)

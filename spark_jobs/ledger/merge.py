@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow.parquet as pq
 
 from contract.keys import DatasetName
 from delivery import identity
@@ -145,8 +146,10 @@ def _load_rows(connection: duckdb.DuckDBPyConnection, base: Snapshot, delivery: 
             extra_columns=["_file_name VARCHAR", "_line BIGINT"],
         )
         for path in delivery.rows.get(dataset, ()):
+            # Only a run with line ids has that column.
+            ids = ", line_id" if "line_id" in pq.read_schema(path).names else ""
             connection.execute(
-                f"INSERT INTO accepted_{table} BY NAME SELECT {columns}, _file_name, _line"
+                f"INSERT INTO accepted_{table} BY NAME SELECT {columns}{ids}, _file_name, _line"
                 " FROM read_parquet(?)",
                 [str(path)],
             )

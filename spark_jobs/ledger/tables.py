@@ -59,6 +59,8 @@ SCHEMAS: Final[Mapping[TableName, pa.Schema]] = {
             ("unit_price", pa.decimal128(18, 4)),
             *_ORIGIN,
             ("order_date", pa.date32()),
+            # Tells identical lines of an order apart, where a mapping names such a column.
+            ("line_id", pa.string()),
         ]
     ),
     "products": pa.schema(

@@ -31,6 +31,7 @@ FOLDERS = {
     keys.QUALITY_HISTORY,
     keys.DATA_DOCS,
     keys.DASHBOARD,
+    keys.SETTINGS,
 }
 # What deploying and the jobs on EMR Serverless keep in the bucket; no stage reads it.
 OF_DEPLOYMENT = {"code/", "deploy/", "staging/"}
@@ -98,6 +99,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.CHECK_PENDING,
         keys.REPORTED_WARNINGS,
         keys.REPORTED_NAMES,
+        keys.MAPPING,
         keys.DATA_DOCS_RUNS,
         keys.KNOWN_IDS,
         keys.KNOWN_PRODUCTS,

@@ -82,6 +82,20 @@ def test_a_folder_without_files_is_named(tmp_path: Path) -> None:
     assert result.stderr == (f"error: {tmp_path}: no file in it; name a folder with --delivery\n")
 
 
+def test_the_files_of_a_shop_with_its_own_names_and_columns_are_processed_as_they_are(
+    tmp_path: Path,
+) -> None:
+    shop = ROOT / "samples" / "mappings" / "olist"
+    result = demo(
+        *("--delivery", str(shop / "incoming"), "--mapping", str(shop / "mapping.toml")),
+        *("--engine", "sail", "--home", str(tmp_path / "home")),
+    )
+    assert result.returncode == 0, result.stderr
+    [day] = [row for row in rows(result.stdout) if row[1:3] == ["2", "178.68"]]
+    assert day[3] == "3"
+    assert "not recognised" not in result.stdout
+
+
 def test_a_delivery_of_files_that_are_not_recognised_ends_at_once_and_names_them(
     tmp_path: Path,
 ) -> None:

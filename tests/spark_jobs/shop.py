@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import EndpointConnectionError
 
+from contract.file_names import FileNames
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
 from spark_jobs.publish.batch_get import deserialised
@@ -134,9 +135,21 @@ class Shop:
         """Return the same shop, reached by another address."""
         return replace(self, endpoint=endpoint)
 
-    def land(self, folder: Path, run_id: str, *, hours: float = 0, name: str = "{}") -> str:
-        """Upload a folder's files, claim them for a run, and return its manifest's address."""
+    def land(
+        self,
+        folder: Path,
+        run_id: str,
+        *,
+        hours: float = 0,
+        name: str = "{}",
+        mapping: str | None = None,
+    ) -> str:
+        """Upload a folder's files, claim them for a run, and return its manifest's address.
+
+        ``mapping`` is the text of the mapping.toml that is set at that time.
+        """
         files = []
+        names = FileNames() if mapping is None else FileNames.of_mapping(mapping)
         for path in sorted(folder.iterdir()):
             content = path.read_bytes()
             key = f"incoming/{name.format(path.name)}"
@@ -149,9 +162,12 @@ class Shop:
                     etag=hashlib.md5(content, usedforsecurity=False).hexdigest(),
                     size=len(content),
                     landed_at=NOON + timedelta(hours=hours),
+                    mapping=None if mapping is None else "m",
+                    mapped_dataset=names.dataset_of(path.name),
                 )
             )
-        return self.claim(run_id, files=tuple(files))
+        mappings = {} if mapping is None else {"m": mapping}
+        return self.claim(run_id, files=tuple(files), mappings=mappings)
 
     def claim(self, run_id: str, *, files: Sequence[FileVersion] = (), **task: Any) -> str:
         manifest = Manifest(

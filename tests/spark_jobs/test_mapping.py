@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.spark_jobs.shop import Shop, Transform, manifest_of, run_batch, validated
 
 MAPPINGS = ROOT / "samples" / "mappings"
 THELOOK = MAPPINGS / "thelook" / "mapping.toml"
@@ -111,6 +112,94 @@ def test_a_run_of_the_pipeline_has_no_mapping(command: str, tmp_path: Path) -> N
     assert "--mapping (MAPPING) is for --input" in done.stderr
 
 
+def published(shop: Shop) -> list[dict[str, str]]:
+    """Return the items of both tables, as text."""
+    items = shop.items()
+    return [
+        {name: str(value) for name, value in item.items() if name != "categories"}
+        for item in (*items["daily"], *items["category"])
+    ]
+
+
+def computed(output: Path) -> list[dict[str, str]]:
+    """Return the stand-alone job's KPIs, as text."""
+    found = [*rows(output / "order_kpis.csv"), *rows(output / "category_kpis.csv")]
+    return sorted(found, key=lambda r: ("category" in r, r["order_date"], r.get("category", "")))
+
+
+@pytest.mark.parametrize("shop_name", EXPECTED)
+def test_the_pipeline_publishes_what_the_stand_alone_job_computes(
+    shop_name: str, shop: Shop, sail: Transform, tmp_path: Path
+) -> None:
+    folder = MAPPINGS / shop_name
+    kpis(folder / "incoming", tmp_path, "--mapping", folder / "mapping.toml")
+    text = (folder / "mapping.toml").read_text()
+    run_batch(shop, sail, folder / "incoming", "one", mapping=text)
+    assert published(shop) == computed(tmp_path)
+
+
+TWINS = """
+[order_items]
+line_id = "pos"
+"""
+
+
+def twins(folder: Path, *ids: str) -> Path:
+    """Write a line of one order that is the same but for its id, each in a file of its own."""
+    folder.mkdir()
+    (folder / "orders.csv").write_text(
+        "order_id,user_id,order_date,total_amount,status\n1,u,2025-03-01,20.00,shipped\n"
+    )
+    (folder / "products.csv").write_text("product_id,category,name,price\np,Books,N,10.00\n")
+    for place in ids:
+        (folder / f"order_items_{place}.csv").write_text(
+            f"order_id,product_id,quantity,unit_price,pos\n1,p,1,10.00,{place}\n"
+        )
+    return folder
+
+
+@pytest.mark.parametrize(("mapping", "sold"), [(TWINS, 3), ("", 1)])
+def test_the_ledger_counts_twin_lines_of_several_deliveries_by_their_line_ids(
+    mapping: str, sold: int, shop: Shop, sail: Transform, tmp_path: Path
+) -> None:
+    run_batch(shop, sail, twins(tmp_path / "a", "1", "2"), "one", mapping=mapping)
+    run_batch(shop, sail, twins(tmp_path / "b", "3"), "two", mapping=mapping, hours=1)
+    # The same line again, in a file of another name: a rolling export.
+    again = twins(tmp_path / "c", "2")
+    (again / "order_items_2.csv").rename(again / "order_items_again.csv")
+    with (again / "order_items_again.csv").open("a") as file:
+        file.write("\n")
+    run_batch(shop, sail, again, "three", mapping=mapping, hours=2)
+    [day] = shop.items()["daily"]
+    assert day["total_items_sold"] == sold
+
+
+def test_a_run_reads_each_file_with_the_mapping_that_its_manifest_names(
+    shop: Shop, sail: Transform, tmp_path: Path
+) -> None:
+    run_batch(shop, sail, twins(tmp_path / "a", "1"), "one")
+    thelook = THELOOK.read_text()
+    run_batch(shop, sail, MAPPINGS / "thelook" / "incoming", "two", mapping=thelook, hours=1)
+    before = shop.items()
+    files = tuple(file for run in ("one", "two") for file in manifest_of(shop, run).files)
+    uri = shop.claim("again", task="rebuild", files=files, mappings={"m": thelook})
+    validated(uri, shop.environment)
+    assert sail(shop, "--manifest", uri) == 0
+    assert shop.items() == before
+
+
+def test_a_mapping_that_cannot_be_used_fails_the_run_with_its_place(
+    shop: Shop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = shop.land(twins(tmp_path / "a", "1"), "one", mapping='[orders]\ndate = "d"\n')
+    done = run(
+        *("-m", "expectations.validate", "--manifest", uri, "--output", f"s3://{shop.name}"),
+        **shop.environment,
+    )
+    assert done.returncode == 1
+    assert "settings/mapping.toml: [orders] date: an unknown key; use order_id" in done.stderr
+
+
 def native(converted: Path, folder: Path) -> Path:
     """Write a converted delivery in TheLook's columns; a line's id is its place in the delivery."""
     folder.mkdir()
@@ -189,10 +278,12 @@ def test_native_files_give_byte_for_byte_the_kpis_of_the_converted_ones(tmp_path
 
 
 def test_the_real_native_files_give_the_kpis_of_the_converted_ones(
-    real_files: Path, tmp_path: Path
+    real_files: Path, shop: Shop, sail: Transform, tmp_path: Path
 ) -> None:
     converted = real_files / "lab6" / "incoming"
     folder = native(converted, tmp_path / "native")
     expected = kpis(converted, tmp_path / "one")
     assert len(expected["order_kpis"].splitlines()) > 7
     assert kpis(folder, tmp_path / "two", "--mapping", THELOOK) == expected
+    run_batch(shop, sail, folder, "native", mapping=THELOOK.read_text())
+    assert published(shop) == computed(tmp_path / "one")

@@ -16,7 +16,8 @@ from typing import Final
 
 import pytest
 
-from contract.keys import RunKeys, dataset_of, is_recognised
+from contract.file_names import FileNames
+from contract.keys import RunKeys, dataset_of
 from contract.manifest import FileVersion
 from tests.spark_jobs.shop import NOON, Shop, Transform, validated
 
@@ -170,7 +171,7 @@ def test_every_key_has_a_verdict_and_the_good_files_kpis_are_right(
     rng = random.Random(20261125)  # noqa: S311 - the same keys each time
     names = random_names(rng, KEYS)
     files = [random_file(rng, name, number) for number, name in enumerate(names)]
-    recognised = [file for file in files if is_recognised(file.name)]
+    recognised = [file for file in files if FileNames().recognise(file.name)]
     assert len(recognised) > KEYS // 4
 
     verdicts = run(shop, sail, "base", base(files))

@@ -4,18 +4,20 @@ A version is copied, then deleted by its version id. A newer version under the s
 the next run claims it. An older one is listed once the newer has been moved.
 """
 
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from contract.keys import is_recognised
+from contract.file_names import FileNames, PatternError
+from contract.keys import MAPPING
 from contract.manifest import FileVersion
 
-from ..settings import Settings
+from ..settings import Settings, SettingsError
 from .bucket import Bucket
 
 if TYPE_CHECKING:
@@ -35,12 +37,14 @@ class Listing:
     """The current versions of the datasets' files, and which of the trigger's own keys exist.
 
     No run claims a file of ``not_recognised``: its name is of no dataset, or too long.
+    ``mappings`` has the text of the mapping that is set, by the id that the files have.
     """
 
     files: tuple[FileVersion, ...]
     not_recognised: tuple[FileVersion, ...] = ()
     has_lock: bool = False
     has_waiting: bool = False
+    mappings: Mapping[str, str] = field(default_factory=dict)
 
 
 class LandingFolder:
@@ -53,7 +57,11 @@ class LandingFolder:
         return self._settings.prefix
 
     def list(self) -> Listing:
-        """List the landing folder, all pages of it, with version ids."""
+        """List the landing folder, all pages of it, with version ids.
+
+        Raises SettingsError when the mapping's file names cannot be used.
+        """
+        mapping, names, mapping_id = self._mapping()
         own = {self._settings.lock_key, self._settings.waiting_key}
         versions = [*self._bucket.versions(self.prefix)]
         older = Counter(_second(version) for version in versions if not version["IsLatest"])
@@ -68,13 +76,31 @@ class LandingFolder:
             # A key that ends with a slash is a folder that a console made.
             elif not version["Key"].endswith("/"):
                 file = _file_version(version, self.prefix, rank=older[_second(version)])
-                (files if is_recognised(file.name) else others).append(file)
+                if names.recognise(file.name) is None:
+                    others.append(file)
+                else:
+                    mapped = names.dataset_of(file.name) if mapping_id else None
+                    files.append(replace(file, mapping=mapping_id, mapped_dataset=mapped))
         return Listing(
             files=tuple(files),
             not_recognised=tuple(others),
             has_lock=self._settings.lock_key in present,
             has_waiting=self._settings.waiting_key in present,
+            mappings=mapping,
         )
+
+    def _mapping(self) -> tuple[Mapping[str, str], FileNames, str | None]:
+        """Return the text of the mapping by its id, its patterns, and the id."""
+        found = self._bucket.get(MAPPING)
+        if found is None:
+            return {}, FileNames(), None
+        try:
+            text = found.body.decode()
+            names = FileNames.of_mapping(text)
+        except (UnicodeDecodeError, PatternError) as error:
+            raise SettingsError(f"{MAPPING}: {error}; then upload it again") from error
+        mapping_id = hashlib.sha256(found.body).hexdigest()[:16]
+        return {mapping_id: text}, names, mapping_id
 
     def remaining(self, files: Iterable[FileVersion]) -> tuple[FileVersion, ...]:
         """Return those versions that are still in the folder, overwritten ones included."""

@@ -33,46 +33,65 @@ class ProcessedFolder:
 
     def of_run(self, run_id: str) -> tuple[FileVersion, ...]:
         """Return the processed files of one run, in the order of their keys."""
-        return self._pin(RunKeys(run_id).processed(""))
+        return self._pin(RunKeys(run_id).processed(""))[0]
 
-    def all(self) -> tuple[FileVersion, ...]:
-        """Return all files that were ever processed, in the order of their keys."""
+    def all(self) -> tuple[tuple[FileVersion, ...], Mapping[str, str]]:
+        """Return all files that were ever processed, by key, and the texts of their mappings."""
         return self._pin(PROCESSED)
 
-    def _pin(self, prefix: str) -> tuple[FileVersion, ...]:
+    def _pin(self, prefix: str) -> tuple[tuple[FileVersion, ...], Mapping[str, str]]:
         found = [
             version
             for version in self._bucket.versions(prefix)
-            if version["IsLatest"] and dataset_of(version["Key"])
+            if version["IsLatest"] and not _is_manifest(version["Key"])
         ]
         runs = sorted({_run_and_name(version["Key"])[0] for version in found})
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-            landed = dict(zip(runs, pool.map(self._landing_times, runs), strict=True))
-        files = (_file(version, landed) for version in found)
-        return tuple(sorted(files, key=lambda file: file.key))
+            manifests = dict(zip(runs, pool.map(self._manifest, runs), strict=True))
+        claimed = {
+            run_id: {file.name: file for file in manifest.files} if manifest else {}
+            for run_id, manifest in manifests.items()
+        }
+        files = (_file(version, claimed) for version in found)
+        mappings: dict[str, str] = {}
+        for manifest in manifests.values():
+            mappings.update(manifest.mappings if manifest else {})
+        known = (file for file in files if file is not None)
+        return tuple(sorted(known, key=lambda file: file.key)), mappings
 
-    def _landing_times(self, run_id: str) -> dict[str, datetime]:
-        """Return the landing times of a run's files by name; empty without a readable manifest."""
-        manifest: Manifest | None = None
+    def _manifest(self, run_id: str) -> Manifest | None:
+        """Return the manifest of a run; None if it is not there or cannot be read."""
         try:
-            manifest = self._documents.kept_manifest(run_id)
+            return self._documents.kept_manifest(run_id)
         except DocumentError as error:
             log.warning("unreadable manifest", extra={"run_id": run_id, "cause": str(error)})
-        return {file.name: file.landed_at for file in manifest.files} if manifest else {}
+            return None
 
 
-def _file(version: Any, landed: Mapping[str, Mapping[str, datetime]]) -> FileVersion:
-    """Return a listed version; a file in no manifest counts as landed when it was put here."""
+def _file(version: Any, claimed: Mapping[str, Mapping[str, FileVersion]]) -> FileVersion | None:
+    """Return a listed version as its run claimed it.
+
+    A file in no manifest counts as landed when it was put here; None if its name is of no dataset.
+    """
     run_id, name = _run_and_name(version["Key"])
+    before = claimed[run_id].get(name)
     put_at: datetime = version["LastModified"]
+    if before is None and dataset_of(name) is None:
+        return None
     return FileVersion(
         key=version["Key"],
         name=name,
         version_id=pinned_id(version),
         etag=version["ETag"].strip('"'),
         size=version["Size"],
-        landed_at=landed[run_id].get(name) or put_at.astimezone(UTC),
+        landed_at=before.landed_at if before else put_at.astimezone(UTC),
+        mapping=before.mapping if before else None,
+        mapped_dataset=before.mapped_dataset if before else None,
     )
+
+
+def _is_manifest(key: str) -> bool:
+    return key == RunKeys(_run_and_name(key)[0]).kept_manifest
 
 
 def _run_and_name(key: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ because the end of the run that has it starts another check.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -178,6 +178,7 @@ class Claim:
             request,
             files=select_batch(files, settings.max_batch_files),
             not_recognised=listing.not_recognised,
+            mappings=listing.mappings,
             forced=not met,
         )
 
@@ -192,23 +193,24 @@ class Claim:
             return self._claim_dates(request, Recompute(start=earlier.start, end=earlier.end))
         if earlier.task == "rebuild":
             return self._claim_everything(request)
-        files = self._files_of(earlier)
+        files, mappings = self._files_of(earlier)
         if not files:
             raise ClaimError(
                 f"run {replay.run_id} has nothing in {self.settings.prefix} or {PROCESSED}: "
                 "a later run has taken its files, or they are in quarantine/; correct those and "
                 "deliver them again"
             )
-        return self._manifest(request, files=files)
+        return self._manifest(request, files=files, mappings=mappings)
 
-    def _files_of(self, earlier: Manifest) -> tuple[FileVersion, ...]:
-        """Return where an earlier run's files are now, in the order of their keys.
+    def _files_of(self, earlier: Manifest) -> tuple[tuple[FileVersion, ...], Mapping[str, str]]:
+        """Return where an earlier run's files are now, in the order of their keys, and mappings.
 
         The files of a run that succeeded are in processed/. Those of a failed run are in the
         landing folder, where a correction may have replaced them. Files that the earlier run itself
-        read from processed/ are still there.
+        read from processed/ are still there. A processed file keeps its mapping; one in the landing
+        folder, which no KPI has counted, gets the present one.
         """
-        landing = self.settings.prefix
+        landing, listing = self.settings.prefix, self.landing.list()
         again = [file for file in earlier.files if not file.key.startswith(landing)]
         done = self.processed.of_run(earlier.run_id)
         if done:
@@ -218,22 +220,26 @@ class Claim:
             ]
         else:
             keys = {file.key for file in earlier.files}
-            left = [file for file in self.landing.list().files if file.key in keys]
-        return tuple(sorted((*again, *done, *left), key=lambda file: file.key))
+            left = [file for file in listing.files if file.key in keys]
+        files = tuple(sorted((*again, *done, *left), key=lambda file: file.key))
+        return files, {**earlier.mappings, **listing.mappings}
 
     def _claim_dates(self, request: Request, dates: Recompute) -> Manifest:
         return self._manifest(request, task="recompute", start=dates.start, end=dates.end)
 
     def _claim_everything(self, request: Request) -> Manifest:
-        files = self.processed.all()
+        files, mappings = self.processed.all()
         if not files:
             raise ClaimError(
                 f"{request.run_id}: {PROCESSED} is empty, so there is nothing to rebuild "
                 f"from; upload files to {self.settings.prefix} first"
             )
-        return self._manifest(request, task="rebuild", files=files)
+        return self._manifest(request, task="rebuild", files=files, mappings=mappings)
 
     def _manifest(self, request: Request, **claimed: Any) -> Manifest:
+        used = {file.mapping for file in claimed.get("files", ())}
+        texts = claimed.pop("mappings", {})
+        mappings = {key: text for key, text in texts.items() if key in used}
         return Manifest(
             **{
                 "run_id": request.run_id,
@@ -241,6 +247,7 @@ class Claim:
                 "created_at": self.clock(),
                 "forced": request.forced,
                 "files": (),
+                "mappings": mappings,
                 **claimed,
             }
         )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -91,11 +91,12 @@ class Busy:
 class Start:
     """A batch: the oldest files, at most ``max_batch_files``. ``left`` wait for the next.
 
-    ``not_recognised`` are in the landing folder, too.
+    ``not_recognised`` are in the landing folder, too; ``mappings`` are those of the files by id.
     """
 
     files: tuple[FileVersion, ...]
     not_recognised: tuple[FileVersion, ...] = ()
+    mappings: Mapping[str, str] = field(default_factory=dict)
     forced: bool
     left: int
     run_id: str = field(default="")
@@ -134,6 +135,7 @@ def decide(
     return Start(
         files=files,
         not_recognised=listing.not_recognised,
+        mappings=listing.mappings,
         forced=not met,
         left=len(listing.files) - len(files),
     )
@@ -298,6 +300,7 @@ class Trigger:
             forced=start.forced,
             files=start.files,
             not_recognised=start.not_recognised,
+            mappings=start.mappings,
         )
         manifest = self.documents.write_manifest(manifest)
         rest = Waiting(since=manifest.created_at, rest_of=run_id) if start.left else None
