@@ -18,6 +18,7 @@ from .landed_files import DeliveryError
 from .words import NULL_WORDS, STATUS_WORDS, STATUSES, null_words
 
 LINE_ID: Final = "line_id"
+_LINE_ID_COLUMN: Final = Column(LINE_ID, "VARCHAR", "the shop's id of the line", required=False)
 _DATASET_NAMES: Final[tuple[DatasetName, ...]] = get_args(DatasetName)
 
 
@@ -99,7 +100,7 @@ class FileMapping:
         if self.has_line_ids:
             return self
         lines = self.datasets["order_items"]
-        column = Column(LINE_ID, "VARCHAR", required=False, from_lines=True)
+        column = replace(_LINE_ID_COLUMN, from_lines=True)
         with_ids = replace(lines, columns=(*lines.columns, column))
         return replace(self, datasets={**self.datasets, "order_items": with_ids})
 
@@ -156,10 +157,7 @@ def _dataset(dataset: Dataset, table: _Table, words: tuple[tuple[str, str], ...]
     if dataset.name == "order_items":
         table.require_known((*dataset.column_names, LINE_ID))
         if LINE_ID in table.values:
-            columns = (
-                *columns,
-                Column(LINE_ID, "VARCHAR", "the shop's id of the line", required=False),
-            )
+            columns = (*columns, _LINE_ID_COLUMN)
     else:
         table.require_known(dataset.column_names)
     mapped = [_column(column, table) for column in columns]
