@@ -4,8 +4,10 @@ The rule is OWASP's: an apostrophe in front of a cell that begins like a formula
 https://owasp.org/www-community/attacks/CSV_Injection
 """
 
+import csv
+import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 # Also what some versions take for these characters, in full width. An apostrophe in front of such a
@@ -40,3 +42,15 @@ def row_as_text(row: Iterable[Any]) -> list[Any]:
 
 def record_as_text(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: as_text(value) for name, value in record.items()}
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV (RFC 4180): a header, CRLF, quotes where they are needed.
+
+    What a row has beside the columns is left out, and what it lacks is empty.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(map(record_as_text, rows))
+    return text.getvalue()

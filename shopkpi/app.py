@@ -19,7 +19,7 @@ from . import (
     status,
     unlock,
 )
-from .errors import EXIT_CODES, Exit, OperatorError
+from .errors import EXIT_CODES, Exit, OperatorError, UsageError
 from .options import Category, DryRun, From, RunId, To, Wait, with_shared_options
 from .pipeline import Pipeline
 from .screen import Screen
@@ -153,18 +153,26 @@ def _kpis(
     category: Category = None,
     first: From = None,
     last: To = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV with every column, for a spreadsheet.")
+    ] = False,
 ) -> None:
     """Show KPIs by day, of all orders or of a category.
 
     Without dates: the last 30 days that end with the newest date that has KPIs. Money and rates
     are exact decimals; in JSON they are text.
     """
+    if as_csv and screen.as_json:
+        raise UsageError("--csv and --json are two forms of the same data: give one of them")
     start_date, end_date = kpis.choose_dates(pipeline, first, last)
     if category is None:
         found = kpis.daily(pipeline, start_date, end_date)
     else:
         found = kpis.of_category(pipeline, category, start_date, end_date)
-    screen.show(found, *kpis.render(found))
+    if as_csv:
+        screen.show_csv(kpis.to_csv(found))
+    else:
+        screen.show(found, *kpis.render(found))
 
 
 @command("replay")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from contract import spreadsheet
 from contract.kpi_columns import (
     CATEGORY_KPIS,
     LEDGER_VERSION,
@@ -136,8 +137,17 @@ def _no_category(pipeline: "Pipeline", category: str, start: date, end: date) ->
     return f"no category {category!r} from {start} to {end}: {hint}there are {shown}"
 
 
+def to_csv(kpis: Kpis) -> str:
+    """Return the attributes of each item in the order of the table's columns."""
+    return spreadsheet.to_csv([c.name for c in _table_of(kpis).attributes], kpis.items)
+
+
+def _table_of(kpis: Kpis) -> KpiTable:
+    return ORDER_KPIS if kpis.category is None else CATEGORY_KPIS
+
+
 def render(kpis: Kpis) -> list[Any]:
-    columns = (CATEGORY_KPIS if kpis.category else ORDER_KPIS).shown
+    columns = _table_of(kpis).shown
     title = f"{kpis.category}, by day" if kpis.category else "orders by day"
     return [
         table(

@@ -40,6 +40,10 @@ class Screen:
     def show_json(self, data: Any) -> None:
         print(to_json(data))
 
+    def show_csv(self, text: str) -> None:
+        """Print CSV with the line ends of the terminal, not those of the format."""
+        print(text.replace("\r\n", "\n"), end="")
+
     def note(self, text: str) -> None:
         """Print something that is not data."""
         self.err().print(text, soft_wrap=True, markup=False, highlight=False)

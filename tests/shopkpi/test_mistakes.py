@@ -41,6 +41,7 @@ def refusal(code: str, message: str = "") -> aws.ClientError:
             2,
             "--from 2025-03-31 is after --to 2025-03-01: swap them",
         ),
+        ("kpis --csv --json", 2, "--csv and --json are two forms of the same data"),
         ("kpis --from 31.03.2025", 2, "--from 31.03.2025: not a date; write it as 2025-03-31"),
         ("kpis --from 2025-02-30 --to 2025-03-01", 2, "--from 2025-02-30: not a date"),
         ("kpis --from 1990-01-01 --to 2025-03-01", 2, "1,100 is the most: choose fewer"),

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from contract.kpi_columns import CATEGORY_KPIS
 from tests.shopkpi.conftest import Shop, Type
 
 
@@ -117,6 +118,12 @@ def test_kpis_are_the_tables_to_the_cent(local: Type) -> None:
     ]
     books = local("kpis --category Books --from 2025-03-02 --to 2025-03-02 --json").data["items"]
     assert [(b["daily_revenue"], b["avg_return_rate"]) for b in books] == [("20.00", "100.00")]
+    rows = list(csv.DictReader(local("kpis --category Books --csv").out.splitlines()))
+    assert list(rows[0]) == [column.name for column in CATEGORY_KPIS.attributes]
+    assert [(row["order_date"], row["daily_revenue"]) for row in rows] == [
+        ("2025-03-01", "140.00"),
+        ("2025-03-02", "20.00"),
+    ]
     screen = local("kpis --category Books").out
     assert "Books, by day" in screen
     assert "100.00" in screen

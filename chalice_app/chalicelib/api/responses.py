@@ -1,8 +1,6 @@
 """Responses of the API: JSON or CSV by Accept, exact decimals, ETags, problems."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -95,17 +93,9 @@ def _quality(parameters: Sequence[str]) -> float:
 def rendered(media_type: MediaType, document: Any, table: Callable[[], Table] | None) -> str:
     """Return a document as JSON, or the table it holds as CSV."""
     if media_type == CSV and table is not None:
-        return _to_csv(table())
+        found = table()
+        return spreadsheet.to_csv(found.columns, found.rows)
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-
-
-def _to_csv(table: Table) -> str:
-    """RFC 4180: a header, CRLF, quotes where they are needed; no text is a formula."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, table.columns, extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows(map(spreadsheet.record_as_text, table.rows))
-    return text.getvalue()
 
 
 def response(
