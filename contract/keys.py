@@ -63,6 +63,8 @@ WAITING_SINCE: Final = f"{INCOMING}threshold_not_met_timestamp.json"
 PRODUCTS_ACCEPTED: Final = f"{RUNS}products_accepted.json"
 # It exists while the check of the latest uploads is about to begin.
 CHECK_PENDING: Final = f"{RUNS}check_pending.json"
+# The files that were in a run that crashed, while they wait.
+CRASHED_FILES: Final = f"{RUNS}crashed_files.json"
 # The dates whose unusual figures have been reported.
 REPORTED_WARNINGS: Final = f"{RUNS}warnings_told.json"
 # How shops' files are read: names, columns and words. Each run keeps the text of its time.

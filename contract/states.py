@@ -20,6 +20,7 @@ class State(StrEnum):
     RESET_LOCK = "ResetLock"
     NOTIFY_RESULTS = "NotifyResults"
     SUCCESS = "Success"
+    ISOLATE_CRASH = "IsolateCrash"
     NOTIFY_FAILURE = "NotifyFailure"
     LOG_FAILURE = "LogFailure"
     RELEASE_LOCK = "ReleaseLock"
@@ -40,6 +41,7 @@ FUNCTION_STATES: Final = frozenset(
         State.QUARANTINE_REJECTED,
         State.RESET_LOCK,
         State.NOTIFY_RESULTS,
+        State.ISOLATE_CRASH,
         State.NOTIFY_FAILURE,
         State.RELEASE_LOCK,
     }

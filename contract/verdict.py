@@ -18,6 +18,9 @@ FileStatus = Literal["accepted", "rejected", "duplicate", "not_recognised"]
 # The reason of a file that is not recognised.
 UNKNOWN_NAME: Final = "unknown_name"
 
+# The reason of a file that makes every run crash.
+CRASH: Final = "crash"
+
 # The parent that a line of each reason waits for.
 HELD_BACK: Final[Mapping[str, str]] = {"unknown_order": "order", "unknown_product": "product"}
 

@@ -36,6 +36,7 @@ from .settings import Settings
 from .trigger import finish_run as finishing
 from .trigger.claim_files import Claim
 from .trigger.gather_uploads import UploadGatherer
+from .trigger.isolate_crash import isolate_crash
 from .trigger.run_request import Request
 from .trigger.start_batch import Busy, Decision, Start, Trigger, Wait
 from .trigger.upload_events import Ignored, created_files
@@ -98,7 +99,12 @@ def claim_files(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def quarantine_rejected(event: Mapping[str, Any]) -> dict[str, Any]:
-    return _parts().quarantine_rejected(str(event["run_id"]))
+    """Quarantine what the verdict rejects or, after a ``failure``, the file that crashes."""
+    run_id, cause = str(event["run_id"]), _cause(event)
+    parts = _parts()
+    if cause is None:
+        return parts.quarantine_rejected(run_id)
+    return parts.isolate_crash(run_id, cause)
 
 
 def finish_run(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,6 +266,11 @@ class Parts:
 
     def quarantine_rejected(self, run_id: str) -> dict[str, Any]:
         return finishing.quarantine_rejected(run_id, documents=self.documents, landing=self.landing)
+
+    def isolate_crash(self, run_id: str, cause: str) -> dict[str, Any]:
+        return isolate_crash(
+            run_id, cause, documents=self.documents, landing=self.landing, now=self.clock()
+        )
 
     def finish_run(self, run_id: str) -> dict[str, Any]:
         return finishing.finish_run(

@@ -97,6 +97,7 @@ def test_the_template_names_no_other_folders_and_files() -> None:
         keys.WAITING_SINCE,
         keys.PRODUCTS_ACCEPTED,
         keys.CHECK_PENDING,
+        keys.CRASHED_FILES,
         keys.REPORTED_WARNINGS,
         keys.REPORTED_NAMES,
         keys.MAPPING,

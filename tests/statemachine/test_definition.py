@@ -171,15 +171,11 @@ def test_every_state_is_reachable_and_every_target_exists() -> None:
 
 
 def test_every_failure_of_the_main_path_is_notified_and_logged() -> None:
-    for name in (
-        "CheckFileThreshold",
-        "ValidateFiles",
-        "QuarantineRejected",
-        "TransformFiles",
-        "TransformBigBatch",
-        "ResetLock",
-    ):
+    for name in ("CheckFileThreshold", "QuarantineRejected", "ResetLock"):
         assert STATES[name]["Catch"][0]["Next"] == "NotifyFailure"
+    for name in ("ValidateFiles", "TransformFiles", "TransformBigBatch"):
+        assert STATES[name]["Catch"][0]["Next"] == "IsolateCrash"
+    assert successors("IsolateCrash") == {"NotifyFailure"}
     assert successors("NotifyFailure") == {"LogFailure"}
     assert successors("LogFailure") == {"ReleaseLock"}
 

@@ -283,7 +283,7 @@ class _Paragraphs:
                 "It had claimed no files; see which files wait and which run has the lock:",
                 self._command("status"),
             ]
-        retried = f"; the schedule does so too, {self.settings.max_attempts} times in all"
+        retried = "; the schedule does so too, after a second crash in halves"
         return [
             f"See why, then run it again{retried if self._remaining() else ''}:",
             self._command(f"logs {run.run_id}"),

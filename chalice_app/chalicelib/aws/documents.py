@@ -55,6 +55,9 @@ class Documents:
         body = self._read(RunKeys(run_id).published)
         return None if body is None else PublishedReport.from_json(body)
 
+    def write_verdict(self, verdict: Verdict) -> None:
+        self._bucket.put_json(RunKeys(verdict.run_id).verdict, verdict.to_json())
+
     def notice(self, run_id: str) -> Notice | None:
         body = self._read(RunKeys(run_id).notice)
         return None if body is None else Notice.from_json(body)
@@ -72,6 +75,12 @@ class Documents:
 
     def write(self, key: str, document: Any) -> None:
         self._bucket.put_json(key, json.dumps(document))
+
+    def text(self, key: str) -> bytes | None:
+        return self._read(key)
+
+    def write_text(self, key: str, text: str) -> None:
+        self._bucket.put_json(key, text)
 
     def replace(self, key: str, document: Any) -> None:
         """Write a small document, None to delete it, and keep no earlier version of it."""

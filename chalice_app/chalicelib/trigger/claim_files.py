@@ -24,6 +24,7 @@ from ..aws.run_table import RunTable
 from ..aws.waiting_runs import WaitingRun
 from ..runs.recorder import RunRecorder
 from ..settings import Settings
+from .isolate_crash import crashed_files
 from .run_request import Batch, ClaimError, Landed, Rebuild, Recompute, Replay, Request
 from .start_batch import Counts, execution_input, products_accepted, select_batch
 from .upload_events import Ignored
@@ -152,15 +153,16 @@ class Claim:
 
     def _claim_batch(self, request: Request, batch: Batch, *, over: bool) -> Manifest | None:
         listing = self.landing.list()
-        landed = listing.files
         settings = self.settings
         products_known = products_accepted(self.documents)
-        files = tuple(file for file in landed if file.key in batch.keys)
+        files = tuple(file for file in listing.files if file.key in batch.keys)
         missing = set(batch.keys) - {file.key for file in files}
         met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced:
             # Below the thresholds, the other files that have landed join the batch.
-            files = landed
+            # Files that crash join only a batch that names them.
+            others = crashed_files(self.documents).without_suspects(listing.files)
+            files = tuple({*files, *others})
             met = Counts.of(files).meet(settings, products_known=products_known)
         if not met and not request.forced and not over:
             return None

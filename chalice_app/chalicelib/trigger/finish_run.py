@@ -19,6 +19,7 @@ from ..aws.documents import Documents
 from ..aws.landing_folder import LandingFolder
 from ..aws.run_lock import RunLock
 from ..runs.recorder import RunRecorder
+from .isolate_crash import record_success
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def finish_run(
         moved = _move_remaining(manifest, verdict, documents, landing)
         if any(file.dataset == "products" and file.status == "accepted" for file in verdict.files):
             documents.write(PRODUCTS_ACCEPTED, {"run_id": run_id, "at": now.isoformat()})
+        record_success(manifest, documents)
     released = _release(run_id, lock)
     recorder.record_end(run_id, "SUCCEEDED")
     return {"files_moved": moved, "released": released}

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Final
 
 from contract.keys import PRODUCTS_ACCEPTED, RunKeys
@@ -25,10 +26,13 @@ from ..aws.run_lock import Lock, RunLock
 from ..runs import metrics
 from ..runs.recorder import RunRecorder
 from ..settings import Settings
+from .crashed_files import CrashedFiles
+from .isolate_crash import crashed_files
 from .waiting_line import WaitingLine
 
 log = logging.getLogger(__name__)
 
+NO_CRASHES: Final = CrashedFiles()
 # The input of an execution and of each state holds 256 KiB. Keys have up to 1,024 bytes, so a limit
 # on their number alone does not bound the input.
 MAX_BATCH_KEY_BYTES: Final = 100_000
@@ -92,6 +96,7 @@ class Start:
     """A batch: the oldest files, at most ``max_batch_files``. ``left`` wait for the next.
 
     ``not_recognised`` are in the landing folder, too; ``mappings`` are those of the files by id.
+    ``suspected``: the files have crashed twice.
     """
 
     files: tuple[FileVersion, ...]
@@ -99,6 +104,7 @@ class Start:
     mappings: Mapping[str, str] = field(default_factory=dict)
     forced: bool
     left: int
+    suspected: bool = False
     run_id: str = field(default="")
 
 
@@ -113,31 +119,41 @@ def decide(
     *,
     waiting: Waiting | None = None,
     products_known: bool = False,
+    crashed: CrashedFiles = NO_CRASHES,
 ) -> Decision:
     """Decide whether a batch starts.
 
     ``lock`` is None when it is free or stale. Thresholds are counted over the whole folder; the cap
-    is applied afterwards.
+    is applied afterwards. Files that have crashed twice are batches of their own, which start while
+    no other does.
     """
-    counts = Counts.of(listing.files)
+    files = crashed.without_suspects(listing.files)
+    counts = Counts.of(files)
     if not listing.files:
         return Wait(counts=counts, reason="nothing has landed")
     if lock is not None:
         return Busy(run_id=lock.run_id)
-    since = min(file.landed_at for file in listing.files)
+    since = min((file.landed_at for file in files), default=None)
     met = counts.meet(settings, products_known=products_known)
-    due = since + settings.force_after <= now or (
-        waiting is not None and waiting.rest_of is not None
+    due = since is not None and (
+        since + settings.force_after <= now or (waiting is not None and waiting.rest_of is not None)
     )
+    batch, suspected = select_batch(files, settings.max_batch_files), False
     if not met and not due:
+        # Five minutes, if files wait for at most thirty.
+        batch = crashed.suspects_batch(listing.files, now, first_pause=settings.force_after / 6)
+        suspected = True
+    if not batch and files:
         return Wait(counts=counts, since=since)
-    files = select_batch(listing.files, settings.max_batch_files)
+    if not batch:
+        return Wait(counts=counts, reason="files that crash wait for their next try")
     return Start(
-        files=files,
+        files=batch,
         not_recognised=listing.not_recognised,
         mappings=listing.mappings,
-        forced=not met,
-        left=len(listing.files) - len(files),
+        forced=suspected or not met,
+        left=0 if suspected else len(files) - len(batch),
+        suspected=suspected,
     )
 
 
@@ -244,6 +260,7 @@ class Trigger:
             products_known=bool(listing.files)
             and counts.products < self.settings.min_product_files
             and products_accepted(self.documents),
+            crashed=crashed_files(self.documents) if listing.files else NO_CRASHES,
         )
         if isinstance(decision, Wait):
             self._write_waiting(
@@ -263,7 +280,7 @@ class Trigger:
             decision = self._decide(holder=False)
             if not isinstance(decision, Start):
                 return decision
-            run_id = self._next_attempt(batch_id(decision.files))
+            run_id = self._next_attempt(decision)
             if run_id is None:
                 counts = Counts.of(decision.files)
                 return Wait(counts=counts, reason="this batch has failed too often")
@@ -280,15 +297,20 @@ class Trigger:
             if not started:
                 self.lock.drop(lock)
 
-    def _next_attempt(self, name: str) -> str | None:
-        """Return the first of name, name-2, name-3, … that has not run; None after the last."""
-        for attempt in range(1, self.settings.max_attempts + 1):
+    def _next_attempt(self, start: Start) -> str | None:
+        """Return the first of name, name-2, name-3, … that has not run; None after the last.
+
+        Suspects have no last attempt: their pauses become longer.
+        """
+        name = batch_id(start.files)
+        last = None if start.suspected else self.settings.max_attempts
+        for attempt in count(1) if last is None else range(1, last + 1):
             run_id = name if attempt == 1 else f"{name}-{attempt}"
             if self.executions.status(self.settings.execution_arn(run_id)) is None:
                 return run_id
         log.error(
             "batch given up: move its files away, or replay it by hand",
-            extra={"run_id": name, "attempts": self.settings.max_attempts},
+            extra={"run_id": name, "attempts": last},
         )
         return None
 
