@@ -5,7 +5,7 @@ its rows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, Self
 
@@ -17,6 +17,8 @@ Outcome = Literal["accepted", "partly_accepted", "all_rejected", "not_recognised
 FileStatus = Literal["accepted", "rejected", "duplicate", "not_recognised"]
 # The reason of a file that is not recognised.
 UNKNOWN_NAME: Final = "unknown_name"
+# How the reason of a warning begins that a column's amounts can be read in two ways.
+AMBIGUOUS: Final = "ambiguous_"
 
 # The reason of a file that makes every run crash.
 CRASH: Final = "crash"
@@ -45,6 +47,7 @@ class Totals:
 class FileVerdict:
     """One file: ``reason`` and ``detail`` of its rejection, ``reasons`` counts its bad rows.
 
+    ``details`` says more about some of the reasons: which values were found, and what to do.
     A file whose name is not recognised has no dataset and was not read: it stays where it is.
     """
 
@@ -60,6 +63,7 @@ class FileVerdict:
     quarantined_rows: int
     held_rows: int
     reasons: Mapping[str, int]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,11 @@ class Verdict:
     @property
     def rejected(self) -> tuple[FileVerdict, ...]:
         return tuple(file for file in self.files if file.status == "rejected")
+
+    @property
+    def ambiguous(self) -> tuple[DataWarning, ...]:
+        """The warnings that the KPIs may be wrong by a factor of a thousand."""
+        return tuple(found for found in self.warnings if found.reason.startswith(AMBIGUOUS))
 
     def to_json(self) -> str:
         return typed_json.to_json(self)

@@ -13,8 +13,9 @@ import duckdb
 
 from contract.keys import DatasetName
 
-from . import set_aside
+from . import examples, set_aside
 from .bad_row_limit import BadRowLimit
+from .examples import Details
 from .failing_rows import failing_rows
 from .reader import FileReading
 from .rules import SUITES, load_rules
@@ -39,10 +40,11 @@ def apply_rules(
     *,
     today: date,
     suites: Traversable = SUITES,
-) -> None:
+) -> Details:
     """Keep only accepted rows in the tables of :func:`delivery.reader.read`.
 
     Leaves the tables of :mod:`delivery.set_aside`, which have the other rows with their reasons.
+    Returns what :func:`delivery.examples.find` says about them.
     ``today`` is the date in UTC: order dates after the next day are not accepted.
 
     Raises:
@@ -59,8 +61,10 @@ def apply_rules(
             if rule.effect != "warn":
                 set_aside.record(connection, rule, query)
         set_aside.set_aside(connection, dataset, readings, limit)
+    details = examples.find(connection)
     for dataset in ORDER:
         connection.execute(
             f"DELETE FROM {dataset} WHERE _file IN (FROM rejected_files) OR (_file, _line) IN"  # noqa: S608  # a dataset's name
             " (SELECT _file, _line FROM quarantined UNION ALL SELECT _file, _line FROM held_rows)"
         )
+    return details

@@ -48,6 +48,10 @@ class Column:
         return next((name for name in self.names or (self.name,) if name in header), None)
 
     @property
+    def is_number(self) -> bool:
+        return self.sql_type == "BIGINT" or self.sql_type.startswith("DECIMAL")
+
+    @property
     def is_id(self) -> bool:
         return self.key and self.name.endswith("_id")
 

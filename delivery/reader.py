@@ -11,7 +11,10 @@ all see the same rows. After :func:`read`, the connection holds
     ``bad_<column>`` and ``mangled_<column>``, NULL when every value can be read);
 ``unreadable_rows``
     ``_file``, ``_line``, ``_lines``, ``reason``: records that do not split into the
-    header's columns.
+    header's columns;
+``ambiguous_amounts``
+    ``_file``, ``_line``, ``_lines``, ``name`` of the column, ``amount`` and ``proof``: see
+    :mod:`delivery.ambiguous_amounts`.
 
 DuckDB parses every file. Where the number of parsed rows does not explain the number of
 physical lines (embedded newlines, blank lines, malformed records), counting rows does not give
@@ -29,7 +32,7 @@ from typing import Literal
 
 import duckdb
 
-from . import datasets
+from . import ambiguous_amounts, datasets
 from .file_checks import NO_HEADER, FileFault, FileShape, check_bytes, check_header
 from .gzip_files import is_gzip, unpack
 from .landed_files import LandedFile, duplicates, in_order_of_landing
@@ -108,6 +111,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, mapping: FileMapping) 
         "CREATE TABLE unreadable_rows"
         " (_file UINTEGER, _line BIGINT, _lines INTEGER, reason VARCHAR)"
     )
+    connection.execute(ambiguous_amounts.TABLE)
 
 
 def _read_file(
@@ -161,6 +165,8 @@ def _read_csv(
             except (duckdb.InvalidInputException, duckdb.ConversionException):
                 rows = -1  # a record does not split into the header's columns
             if _is_one_row_a_line(rows, shape, header):
+                if append is insert:
+                    ambiguous_amounts.record(cursor, reading.ordinal, source, dataset)
                 cursor.execute("COMMIT")
                 return replace(reading, rows=rows)
             cursor.execute("ROLLBACK")
@@ -198,6 +204,7 @@ def _read_line_by_line(
         path=plain, columns=[*filter(None, columns), "_line", "_lines"], numbered=True
     )
     rows = insert(cursor, reading.ordinal, source, dataset, mapping.null_words)
+    ambiguous_amounts.record(cursor, reading.ordinal, source, dataset)
     cursor.execute(
         "INSERT INTO unreadable_rows SELECT $ordinal, * FROM read_csv("
         "$path, header=false, auto_detect=false, hive_partitioning=false,"

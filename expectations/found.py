@@ -9,6 +9,7 @@ import duckdb
 
 from contract.verdict import DataWarning, FileVerdict
 from delivery.bad_row_limit import BadRowLimit
+from delivery.examples import Details
 from delivery.reader import FileReading
 from delivery.rules import Rule
 from delivery.set_aside import rows_by_file
@@ -21,6 +22,7 @@ def file_verdicts(
     readings: Sequence[FileReading],
     keys: Sequence[str],
     limit: BadRowLimit,
+    details: Details,
 ) -> tuple[FileVerdict, ...]:
     """Decide about each file; ``keys`` are those under which the files were claimed."""
     bad = rows_by_file(connection, "quarantined")
@@ -45,6 +47,7 @@ def file_verdicts(
                 unreadable_rows=unreadable.get(reading.ordinal, 0),
                 held_rows=held.get(reading.ordinal, 0),
                 reasons=reasons.get(reading.ordinal, {}),
+                details=details.get(reading.ordinal, {}),
             ),
             limit,
         )
@@ -53,20 +56,24 @@ def file_verdicts(
 
 
 def warnings(
-    connection: duckdb.DuckDBPyConnection, rules: Iterable[Rule]
+    connection: duckdb.DuckDBPyConnection, rules: Iterable[Rule], details: Details
 ) -> tuple[DataWarning, ...]:
     """List the failed expectations of files and rows that are accepted nevertheless."""
     explanations = {rule.reason: rule.explanation for rule in rules}
     found = connection.execute(
         """
-        SELECT reason, dataset, name, count(*) FROM failing JOIN files USING (_file)
+        SELECT reason, dataset, _file, name, count(*) FROM failing JOIN files USING (_file)
         ANTI JOIN quarantined USING (_file, _line) ANTI JOIN rejected_files USING (_file)
-        WHERE effect = 'warn' GROUP BY ALL ORDER BY ALL
+        WHERE effect = 'warn' GROUP BY ALL ORDER BY reason, dataset, name, _file
         """
     ).fetchall()
     return tuple(
         DataWarning(
-            reason=reason, dataset=dataset, file=name, count=count, detail=explanations[reason]
+            reason=reason,
+            dataset=dataset,
+            file=name,
+            count=count,
+            detail=details.get(file, {}).get(reason, explanations[reason]),
         )
-        for reason, dataset, name, count in found
+        for reason, dataset, file, name, count in found
     )

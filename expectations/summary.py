@@ -54,8 +54,12 @@ def show(verdict: Verdict, output: Storage) -> None:
         if file.reasons:
             counts = ", ".join(f"{reason} {count:,}" for reason, count in file.reasons.items())
             _line(console, f"{file.name}: {counts}", "")
+        for reason, detail in file.details.items():
+            _line(console, f"{file.name}: {reason}: {detail}", "")
     for warning in verdict.warnings:
         text = f"{warning.file}: {warning.reason} {warning.count:,}"
+        if warning in verdict.ambiguous:
+            text += f": {warning.detail}"
         _line(console, f"warning: {text}", "yellow")
     for label, key in (
         ("failing rows", verdict.quarantined_rows),

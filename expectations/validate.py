@@ -30,6 +30,7 @@ import duckdb
 from contract.keys import RunKeys
 from contract.typed_json import DocumentError
 from contract.verdict import Verdict
+from delivery import examples
 from delivery.bad_row_limit import BadRowLimit, SettingsError
 from delivery.container_log import Phases, container_log, one_line
 from delivery.landed_files import DeliveryError
@@ -116,7 +117,8 @@ def validate(
                     now=now,
                 )
             runs.append(run)
-        files = file_verdicts(connection, readings, delivery.keys, settings.bad_rows)
+        details = examples.find(connection)
+        files = file_verdicts(connection, readings, delivery.keys, settings.bad_rows, details)
         rules = [rule for run in runs for rule in run.rules]
         written = write_rows(connection, readings, results, RunKeys(run_id))
         verdict = compose(
@@ -124,7 +126,7 @@ def validate(
             created_at=now,
             files=files,
             others=[not_recognised(key, name) for key, name in delivery.not_recognised],
-            warnings=warnings(connection, rules),
+            warnings=warnings(connection, rules, details),
             accepted=written.accepted,
             held=written.held,
             quarantined_rows=written.quarantined,

@@ -22,6 +22,7 @@ from delivery.reader import FileReading
 class FileFacts:
     """What was found in one file. ``reasons`` counts its bad and held rows by reason.
 
+    ``details`` are the sentences of :mod:`delivery.examples` about them.
     ``unreadable_rows`` are a part of the ``bad_rows``.
     """
 
@@ -31,6 +32,7 @@ class FileFacts:
     unreadable_rows: int
     held_rows: int
     reasons: Mapping[str, int]
+    details: Mapping[str, str]
 
 
 def decide(facts: FileFacts, limit: BadRowLimit) -> FileVerdict:
@@ -60,6 +62,9 @@ def decide(facts: FileFacts, limit: BadRowLimit) -> FileVerdict:
         quarantined_rows=quarantined,
         held_rows=held,
         reasons=facts.reasons,
+        details={
+            reason: facts.details[reason] for reason in facts.reasons if reason in facts.details
+        },
     )
 
 

@@ -1,7 +1,7 @@
 """Past and current runs: the latest ones, and all details of one."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -222,6 +222,7 @@ def render(run: RunDetails) -> list[Any]:
                 ((f.name, f.status, f.reason, f.detail or "") for f in rejected[:20]),
             )
         )
+    parts += _details(run.verdict) if run.verdict else []
     quarantined = record.get("rows", {}).get("quarantined", 0) or record.get("rejected_file_count")
     if quarantined:
         parts.append(f"see what is in quarantine: shopkpi quarantine {run.run_id}")
@@ -232,6 +233,15 @@ def render(run: RunDetails) -> list[Any]:
         parts.append(Text(f"\nalert message: {run.notice.subject}", style="bold"))
         parts.append(Text(run.notice.message.rstrip()))
     return parts
+
+
+def _details(verdict: "Verdict") -> Iterator[str]:
+    """Yield which values were found where a reason and a count do not say it."""
+    for file in verdict.files:
+        for reason, detail in file.details.items():
+            yield f"{file.name}: {reason} {file.reasons[reason]:,}: {detail}"
+    for warning in verdict.ambiguous:
+        yield f"{warning.file}: {warning.reason} {warning.count:,}: {warning.detail}"
 
 
 def coloured(state: str) -> Any:

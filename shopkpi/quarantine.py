@@ -37,11 +37,15 @@ class UnusedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantine:
-    """``rows`` are the first quarantined rows: file, line, reasons, and the text as delivered."""
+    """``rows`` are the first quarantined rows: file, line, reasons, and the text as delivered.
+
+    ``details`` has, by file and reason, which values were found and what to do.
+    """
 
     run_id: str
     files: tuple[UnusedFile, ...]
     reasons: Mapping[str, int]
+    details: Mapping[str, Mapping[str, str]]
     quarantined_rows: int
     held_rows: int
     rows: tuple[Mapping[str, Any], ...]
@@ -89,6 +93,7 @@ def collect(pipeline: "Pipeline", run_id: str, limit: int) -> Quarantine:
             if file.status != "accepted"
         ),
         reasons=rows.reasons,
+        details={file.name: file.details for file in verdict.files if file.details},
         quarantined_rows=rows.quarantined,
         held_rows=rows.held,
         rows=tuple(islice(_rows(pipeline, verdict.quarantined_rows), limit)),
@@ -187,6 +192,11 @@ def render(found: Quarantine) -> list[Any]:
                 ((reason, f"{count:,}") for reason, count in found.reasons.items()),
             )
         )
+    parts += [
+        f"{_printable(name)}: {reason}: {detail}"
+        for name, details in found.details.items()
+        for reason, detail in details.items()
+    ]
     if found.rows:
         parts.append(
             table(

@@ -51,6 +51,7 @@ from delivery.apply_rules import apply_rules
 from delivery.bad_row_limit import BadRowLimit
 from delivery.container_log import container_log, one_line
 from delivery.datasets import DATASETS
+from delivery.examples import Details
 from delivery.landed_files import DeliveryError, LandedFile, files_in, not_recognised_in
 from delivery.mapping import STANDARD, FileMapping, mapping_of
 from delivery.reader import FileReading
@@ -123,6 +124,9 @@ def _transform_folder(options: argparse.Namespace, choice: sessions.Choice, scra
         for row in left_out:
             if row.outcome in ("not_recognised", "file_rejected"):
                 log.warning("%s: %s: %s", row.file, *row.reasons, row.raw)
+        for ordinal, details in read.details.items():
+            for reason, detail in details.items():
+                log.warning("%s: %s: %s", read.readings[ordinal].file.name, reason, detail)
         _require_every_dataset(options.input, read.readings)
         category, daily = compute(
             session(),
@@ -193,11 +197,15 @@ def _transform_run(options: argparse.Namespace, choice: sessions.Choice, scratch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDelivery:
-    """A delivery as read and judged: its files, what was left out, and the rows that count."""
+    """A delivery as read and judged: its files, what was left out, and the rows that count.
+
+    ``details`` says more about some reasons of some files, by the ordinal of their reading.
+    """
 
     readings: Sequence[FileReading]
     rows: RowCounts
     left_out: Sequence[RejectedRow]
+    details: Details
     staged: Staged
 
 
@@ -216,13 +224,14 @@ def read_and_stage(
     # Uses scratch when four fifths of the memory are full.
     with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
         readings = reader.read(files, connection, mapping=mapping)
-        apply_rules(connection, readings, limit, today=today)
+        details = apply_rules(connection, readings, limit, today=today)
         left_out = list(rejected_rows.find(connection, readings, limit))
         identity.resolve(connection)
         return ReadDelivery(
             readings=readings,
             rows=count_rows(connection, readings),
             left_out=left_out,
+            details=details,
             staged=stage(connection, scratch),
         )
 

@@ -15,7 +15,7 @@ from .prices import PriceTable, Sizes, TaskSize
 T = TypeVar("T")
 Check = Literal["volume", "return_rate", "avg_order_value", "freshness"]
 # What SILENCED_WARNINGS takes.
-WARNINGS: Final = ("quarantined_rows", *get_args(Check))
+WARNINGS: Final = ("quarantined_rows", "ambiguous_amounts", *get_args(Check))
 # How many weeks before a day it is compared with.
 HISTORY_WEEKS: Final = 8
 

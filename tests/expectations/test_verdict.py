@@ -26,6 +26,7 @@ FACTS = verdict.FileFacts(
     unreadable_rows=10,
     held_rows=5,
     reasons={"bad_order_date": 10, "unknown_order": 5},
+    details={},
 )
 
 

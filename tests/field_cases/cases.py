@@ -10,11 +10,17 @@ PRODUCTS = "product_id,category,name,price\nP1,Kitchen,Pan,10.00\nP2,Garden,Hose
 
 # File, line and reasons of a row that is set aside.
 Rejected = tuple[str, int, str]
+# File, reason, number of rows, and a part of what is said about them.
+Warned = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Files by name; the day's KPIs, the revenue by category, and the rows that are left out."""
+    """Files by name; the day's KPIs, the revenue by category, and the rows that are left out.
+
+    ``warned`` are the columns whose amounts can be read in two ways; ``details`` is, by file and
+    reason, a part of what is said about rows that are left out.
+    """
 
     files: Mapping[str, bytes]
     orders: int
@@ -23,6 +29,8 @@ class Case:
     returned: int = 0
     categories: Mapping[str, str] = field(default_factory=dict)
     rejected: frozenset[Rejected] = frozenset()
+    warned: tuple[Warned, ...] = ()
+    details: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def order(number: object, amount: str = "10.00", status: str = "delivered") -> str:
@@ -138,6 +146,35 @@ CASES: Mapping[str, Case] = {
         rejected=frozenset(
             {("orders_1.csv", 7, "unknown_status"), ("orders_1.csv", 8, "missing_status")}
         ),
+        details={
+            ("orders_1.csv", "unknown_status"): "'teleported' (1); accepted are completed,"
+            " returned, cancelled, other and the shops' words in docs/values.md; add yours to"
+            ' mapping.toml under [statuses]: "teleported" = "completed"'
+        },
+    ),
+    "points that may separate thousands are reported": Case(
+        files=shop(
+            table(
+                ORDERS, *[order(f"O{n}", "150.000") for n in range(1, 10)],
+                order("O10", "1.250.000"), order("O11", "10"), order("O12", "10.50"),
+            ),
+            table(ITEMS, *[line(f"O{n}", price="2.500") for n in range(1, 5)]),
+        ),
+        orders=11, revenue="1370.50", customers=11, categories={"Kitchen": "10.00"},
+        rejected=frozenset({("orders_1.csv", 11, "bad_total_amount")}),
+        warned=(
+            ("order_items_1.csv", "ambiguous_unit_price", 4, "unit_price 2.500 (line 2): the point"
+             " is read as the decimal point, and no amount of the column has another number"),
+            ("orders_1.csv", "ambiguous_total_amount", 9, "total_amount 150.000 (line 2): the point"
+             " is read as the decimal point, and the column has 1.250.000, too"),
+        ),
+    ),
+    "points that separate decimals are not reported": Case(
+        files=shop(
+            table(ORDERS, order("O1", "150.000"), order("O2", "10.5"), order("O3", "0.125")),
+            table(ITEMS, "O1,P1,1.000,10.125", "O2,P1,1,9.99", "O3,P1,2,0.0001"),
+        ),
+        orders=3, revenue="160.63", customers=3, categories={"Kitchen": "20.12"},
     ),
     "a category that can't be a key is set aside": Case(
         files=shop(

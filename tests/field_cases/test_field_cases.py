@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.verdict import AMBIGUOUS
 from delivery.bad_row_limit import BadRowLimit
 from delivery.landed_files import files_in
 from delivery.rejected_rows import RejectedRow
@@ -69,6 +70,36 @@ def test_the_validator_sets_the_same_rows_aside(
     found = validate_folder(written(case, tmp_path / "in"))
     assert {(file, line, *reasons) for file, line, reasons in found.quarantined()} == case.rejected
     assert all(file["status"] == "accepted" for file in found.verdict["files"])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.warned or case.details])
+def test_values_that_need_a_person_are_named_in_both_stages(
+    case: Case, tmp_path: Path, validate_folder: Validate
+) -> None:
+    folder = written(case, tmp_path / "in")
+    found = validate_folder(folder).verdict
+    warned = sorted(
+        (each["file"], each["reason"], each["count"], each["detail"])
+        for each in found["warnings"]
+        if each["reason"].startswith(AMBIGUOUS)
+    )
+    assert [each[:3] for each in warned] == [each[:3] for each in case.warned]
+    details = {
+        (file["name"], reason): detail
+        for file in found["files"]
+        for reason, detail in file["details"].items()
+    }
+    assert details == case.details
+    for (*_, part), (*_, detail) in zip(case.warned, warned, strict=True):
+        assert part in detail
+
+    alone = transform.read_and_stage(files_in(folder), tmp_path, BadRowLimit(), today=NOW.date())
+    said = {
+        (alone.readings[ordinal].file.name, reason): detail
+        for ordinal, reasons in alone.details.items()
+        for reason, detail in reasons.items()
+    }
+    assert said == details | {(file, reason): detail for file, reason, _, detail in warned}
 
 
 def test_every_line_of_a_swallowed_record_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The text of the alert messages: what has happened and what to do, for a phone's screen.
 
 A message names files, counts, reasons and commands. It never quotes a row, because it leaves AWS by
-mail.
+mail; of values it has unknown words for a status and ambiguous amounts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from contract.keys import RunKeys, name_wanted
 from contract.manifest import FileVersion
 from contract.notice import Notice
 from contract.row_counts import RowCounts
-from contract.verdict import HELD_BACK, FileVerdict
+from contract.verdict import HELD_BACK, DataWarning, FileVerdict
 
 from ..aws.causes import readable
 from ..runs.outcome import RunOutcome
@@ -52,11 +52,13 @@ def of_run(
     """
     paragraphs = _Paragraphs(run, settings, anomalies)
     rejected, rows = paragraphs.rejected, sum(f.quarantined_rows for f in paragraphs.quarantined)
+    ambiguous = paragraphs.ambiguous
     counts = {
         f"{_number(len(rejected), 'file')} rejected": len(rejected),
         f"{_number(len(not_recognised), 'file')} not recognised": len(not_recognised),
         f"{_number(rows, 'row')} in quarantine": rows,
         f"{_number(len(paragraphs.refused), 'date')} not published": len(paragraphs.refused),
+        f"ambiguous amounts in {_number(len(ambiguous), 'column')}": len(ambiguous),
         _number(len(anomalies), "unusual figure"): len(anomalies),
     }
     found = [what for what, count in counts.items() if count]
@@ -69,6 +71,7 @@ def of_run(
             paragraphs.rejected_files(),
             paragraphs.not_recognised(not_recognised),
             paragraphs.quarantined_rows(),
+            paragraphs.ambiguous_amounts(),
             paragraphs.held_rows(),
             paragraphs.published(),
             paragraphs.unpublished(),
@@ -190,6 +193,18 @@ class _Paragraphs:
             *_listed(map(_bad_rows, files), len(files), "file"),
         ]
 
+    @property
+    def ambiguous(self) -> Sequence[DataWarning]:
+        if self.run.verdict is None or "ambiguous_amounts" in self.settings.silenced:
+            return ()
+        return self.run.verdict.ambiguous
+
+    def ambiguous_amounts(self) -> list[str]:
+        if not self.ambiguous:
+            return []
+        lines = (f"{_name(found.file or '')}: {_text(found.detail)}" for found in self.ambiguous)
+        return ["Accepted with ambiguous amounts:", *_listed(lines, len(self.ambiguous), "column")]
+
     def held_rows(self) -> list[str]:
         if self.run.verdict is None:
             return []
@@ -274,8 +289,7 @@ class _Paragraphs:
         ]
         correct = to_correct if self.rejected or self.quarantined else []
         if run.state == "SUCCEEDED":
-            has_days = self.anomalies or self.refused
-            return correct or (self._see_days() if has_days else self._see_names())
+            return correct or self._see_days() or self._see_run() or self._see_names()
         if run.verdict is not None and run.verdict.outcome == "all_rejected":
             return to_correct
         if run.manifest is None:
@@ -293,7 +307,12 @@ class _Paragraphs:
 
     def _see_days(self) -> list[str]:
         days = sorted({*(str(anomaly.day) for anomaly in self.anomalies), *self.refused})
+        if not days:
+            return []
         return ["See the days:", self._command(f"kpis --from {days[0]} --to {days[-1]}")]
+
+    def _see_run(self) -> list[str]:
+        return ["See the run:", self._command(f"show {self.run.run_id}")] if self.ambiguous else []
 
     def _see_names(self) -> list[str]:
         return ["See all files that are not recognised:", self._command("status")]
@@ -319,7 +338,8 @@ def _rejection(file: FileVerdict) -> str:
 def _bad_rows(file: FileVerdict) -> str:
     reasons = {r: n for r, n in file.reasons.items() if r not in HELD_BACK}
     counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-    return f"{_name(file.name)}: {_number(file.quarantined_rows, 'row')} ({counts})"
+    details = "".join(f"; {reason}: {_text(text)}" for reason, text in file.details.items())
+    return f"{_name(file.name)}: {_number(file.quarantined_rows, 'row')} ({counts}){details}"
 
 
 def _figures(anomalies: Sequence[Anomaly]) -> list[str]:

@@ -1,6 +1,7 @@
 """A message's limits, and when there is none."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from chalice_app.chalicelib.runs.outcome import RunOutcome
 from chalice_app.chalicelib.settings import Settings
 from contract.keys import RunKeys
 from contract.manifest import FileVersion, Manifest
-from contract.verdict import HELD_BACK
+from contract.verdict import HELD_BACK, DataWarning
 from delivery.rules import SUITES
 from tests.documents import file_verdict, published, verdict
 
@@ -61,6 +62,35 @@ def test_silenced_rows_are_not_reported_and_rejected_files_still_are() -> None:
     assert notice is not None
     assert notice.subject == "Run succeeded, 1 file rejected - dev r"
     assert "unknown_status" not in notice.message
+
+
+def test_an_unknown_status_is_named_with_the_accepted_ones() -> None:
+    found = replace(
+        file_verdict("orders.csv", reasons={"unknown_status": 3}),
+        details={"unknown_status": "'lost' (3); accepted are completed\nand other"},
+    )
+    notice = of_run(RunOutcome(run_id="r", state="SUCCEEDED", verdict=verdict(found)), settings())
+    assert notice is not None
+    assert (
+        "- orders.csv: 3 rows (unknown_status 3); unknown_status: 'lost' (3); accepted are"
+        " completed and other\n"
+    ) in notice.message
+
+
+def test_ambiguous_amounts_are_reported_unless_silenced() -> None:
+    warnings = [
+        DataWarning(reason=reason, dataset="orders", file="orders.csv", count=9, detail=detail)
+        for reason, detail in (("volume", "few rows"), ("ambiguous_total_amount", "total 1.000"))
+    ]
+    found = replace(verdict(file_verdict("orders.csv")), warnings=tuple(warnings))
+    run = RunOutcome(run_id="r", state="SUCCEEDED", verdict=found)
+    notice = of_run(run, settings())
+    assert notice is not None
+    assert notice.subject == "Run succeeded, ambiguous amounts in 1 column - dev r"
+    assert "Accepted with ambiguous amounts:\n- orders.csv: total 1.000\n" in notice.message
+    assert "few rows" not in notice.message
+    assert "shopkpi show r --stage dev" in notice.message
+    assert of_run(run, settings("ambiguous_amounts")) is None
 
 
 def test_a_file_that_is_not_recognised_is_named_with_how_to_name_it() -> None:
