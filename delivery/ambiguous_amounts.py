@@ -4,7 +4,7 @@
 it may be 150,000. Such rows are accepted, and reported with a warning.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import duckdb
@@ -32,8 +32,11 @@ def record(
 
     ``proof`` is an amount of the same column whose points separate thousands, NULL without one.
     """
+    columns = [column for column in dataset.columns if column.is_number and column.is_delivered]
+    if not columns:
+        return
     texts, parameters = texts_of(source, dataset)
-    for name, proof in _ambiguous_columns(cursor, dataset, texts, parameters):
+    for name, proof in _ambiguous_columns(cursor, columns, texts, parameters):
         cursor.execute(
             f"INSERT INTO ambiguous_amounts SELECT {ordinal}, _line, _lines, '{name}',"  # noqa: S608  # names are datasets.py's
             f" {name}_text, $proof FROM ({texts}) WHERE {_matches(name, _AMBIGUOUS)}",
@@ -42,9 +45,11 @@ def record(
 
 
 def _ambiguous_columns(
-    cursor: duckdb.DuckDBPyConnection, dataset: Dataset, texts: str, parameters: dict[str, str]
+    cursor: duckdb.DuckDBPyConnection,
+    columns: Sequence[Column],
+    texts: str,
+    parameters: dict[str, str],
 ) -> Iterator[tuple[str, str | None]]:
-    columns = [column for column in dataset.columns if column.is_number and column.is_delivered]
     facts = ", ".join(map(_facts, columns))
     [found] = cursor.execute(f"SELECT {facts} FROM ({texts})", parameters).fetchall()  # noqa: S608  # names are datasets.py's
     for column, fact in zip(columns, found, strict=True):

@@ -169,6 +169,18 @@ CASES: Mapping[str, Case] = {
              " is read as the decimal point, and the column has 1.250.000, too"),
         ),
     ),
+    "a quantity of a thousand is one piece unless another quantity says otherwise": Case(
+        files=shop(
+            table(ORDERS, order("O1", "10"), order("O2", "10")),
+            table(ITEMS, "O1,P1,1.000,10", "O2,P1,2.000,10", "O2,P1,1.500,10"),
+        ),
+        orders=2, revenue="20.00", customers=2, categories={"Kitchen": "30.00"},
+        rejected=frozenset({("order_items_1.csv", 4, "bad_quantity")}),
+        warned=(
+            ("order_items_1.csv", "ambiguous_quantity", 2, "quantity 1.000 (line 2), 2.000 (line 3)"
+             ": the point is read as the decimal point, and the column has 1.500, too"),
+        ),
+    ),
     "points that separate decimals are not reported": Case(
         files=shop(
             table(ORDERS, order("O1", "150.000"), order("O2", "10.5"), order("O3", "0.125")),
