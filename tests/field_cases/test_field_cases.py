@@ -10,9 +10,9 @@ from delivery.bad_row_limit import BadRowLimit
 from delivery.landed_files import files_in
 from delivery.rejected_rows import RejectedRow
 from spark_jobs import transform
-from tests.conftest import Compute
-from tests.expectations.conftest import NOW, Validate
-from tests.field_cases.cases import CASES, Case
+from tests.conftest import Compute, write_delivery
+from tests.expectations.conftest import NOW, Validate, clean_files
+from tests.field_cases.cases import CASES, ITEMS, ORDERS, Case, line, order, table
 
 NAMES = pytest.mark.parametrize("case", CASES.values(), ids=[*CASES])
 # What a folder's name must not say about its rows: each is a column's name and a value.
@@ -107,3 +107,50 @@ def test_every_line_of_a_swallowed_record_is_named(tmp_path: Path) -> None:
     [row] = left_out(written(case, tmp_path / "in"), tmp_path)
     assert (row.line, row.last_line) == (12, 14)
     assert [text[:3] for text in row.raw.splitlines()] == ["O11", "O12", "O13"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_validator_takes_nothing_from_a_folders_name(
+    name: str, tmp_path: Path, validate_folder: Validate
+) -> None:
+    case = next(iter(CASES.values()))
+    verdict = validate_folder(written(case, tmp_path / name)).verdict
+    rows = sum(data.count(b"\n") - 1 for data in case.files.values())
+    assert verdict["totals"]["rows"] == verdict["totals"]["accepted_rows"] == rows
+
+
+def test_the_nearest_folder_says_what_a_file_is(tmp_path: Path, validate_folder: Validate) -> None:
+    files = CASES["gzip files are read"].files
+    for name, place in (
+        ("orders_1.csv.gz", "orders/2025-03-30/part-00000.csv.gz"),
+        ("order_items_1.csv.gz", "orders/order-items/dt=2025-03-30/part-00000.csv.gz"),
+        ("products.csv", "orders/products.csv"),
+    ):
+        path = tmp_path / "in" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[name])
+    found = validate_folder(tmp_path / "in").verdict["files"]
+    assert {file["name"]: file["dataset"] for file in found} == {
+        "orders/2025-03-30/part-00000.csv.gz": "orders",
+        "orders/order-items/dt=2025-03-30/part-00000.csv.gz": "order_items",
+        "orders/products.csv": "products",
+    }
+    assert all(file["status"] == "accepted" for file in found)
+
+
+def test_an_ordinary_second_day_is_accepted_whole(
+    tmp_path: Path, validate_folder: Validate
+) -> None:
+    first = tmp_path / "first"
+    write_delivery(first, clean_files())
+    day1 = validate_folder(first)
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "orders_6.csv").write_bytes(table(ORDERS, order("N1"), order("N2")))
+    (second / "order_items_6.csv").write_bytes(
+        table(ITEMS, line("N1", "P1"), line("N2", "P2"), line("O0-1", "P3"))
+    )
+    verdict = validate_folder(second, known=day1.root / "runs/run/accepted").verdict
+    assert verdict["outcome"] == "accepted"
+    assert verdict["totals"]["held_rows"] == 0
+    assert verdict["totals"]["accepted_rows"] == 5
