@@ -114,6 +114,27 @@ def _matches_not(*, column: str, regex: str) -> str:
     return f"regexp_matches({column}, {_literal(regex)})"
 
 
+def _without_fault(*, column: str, fault: str) -> str:  # noqa: ARG001  # GX needs a column
+    return f"list_contains(_unreadable, {_literal(fault)})"
+
+
+def _present(*, column: str) -> str:
+    return _without_fault(column=column, fault=f"missing_{column}")
+
+
+def _readable(*, column: str) -> str:
+    return _without_fault(column=column, fault=f"bad_{column}")
+
+
+def _in_other_table(*, column: str, other_tables: Sequence[str]) -> str:
+    known = " UNION ALL ".join(
+        f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608  # a suite's
+        for table in other_tables
+    )
+    # Where the other tables have no row, NULL is not in them, too.
+    return f"{column} IS NOT NULL AND {column} NOT IN ({known})"
+
+
 _CONDITIONS: Final[Mapping[str, Callable[..., str]]] = {
     "expect_column_values_to_not_be_null": _not_null,
     "expect_column_values_to_be_null": _null,
@@ -124,4 +145,9 @@ _CONDITIONS: Final[Mapping[str, Callable[..., str]]] = {
     "expect_column_value_lengths_to_be_between": _lengths_between,
     "expect_column_values_to_match_regex": _matches,
     "expect_column_values_to_not_match_regex": _matches_not,
+    # Those of expectations/custom.py.
+    "expect_column_values_to_be_present": _present,
+    "expect_column_values_to_be_readable": _readable,
+    "expect_column_values_to_be_without_fault": _without_fault,
+    "expect_column_values_to_be_in_other_table": _in_other_table,
 }

@@ -30,7 +30,7 @@ from delivery.rules import Rule, SuiteError, load_rules
 # Great Expectations logs a traceback of what is raised here as a SuiteError.
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
 # Their registration in place of the built-in ones is a warning in its log.
-from . import metrics  # noqa: E402, F401
+from . import custom, metrics  # noqa: E402, F401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,9 @@ from delivery.rules import Rule, SuiteError
 SOURCE = Path("orders.json")
 ROWS = (("a{1}", 1), ("bb", 2), ("bb", 3), (None, None), ("it's", 5))
 
+# The reader's, by line.
+FAULTS = {2: ["bad_n", "missing_name"], 3: ["wrong_field_count"]}
+
 
 def rule(kind: str, **kwargs: Any) -> Rule:
     return Rule(
@@ -28,10 +31,14 @@ def found(kind: str, **kwargs: Any) -> set[int]:
     """Return the lines that fail; the first row is on line 1."""
     with duckdb.connect() as connection:
         connection.execute(
-            "CREATE TABLE t (name VARCHAR, n INTEGER, _file INTEGER, _line INTEGER, _lines INTEGER)"
+            "CREATE TABLE t (name VARCHAR, n INTEGER, _file INTEGER, _line INTEGER, _lines INTEGER,"
+            " _unreadable VARCHAR[])"
         )
+        connection.execute("CREATE TABLE no_n (n INTEGER)")
+        connection.execute("CREATE TABLE known AS SELECT unnest(['bb', NULL]) AS name")
         for line, row in enumerate(ROWS, start=1):
-            connection.execute("INSERT INTO t VALUES (?, ?, 0, ?, 1)", [*row, line])
+            faults = FAULTS.get(line)
+            connection.execute("INSERT INTO t VALUES (?, ?, 0, ?, 1, ?)", [*row, line, faults])
         query = failing_rows(rule(kind, **kwargs), "t", {"most": "2"}, source=SOURCE)
         return {line for _, line, _ in connection.execute(query).fetchall()}
 
@@ -54,6 +61,16 @@ def found(kind: str, **kwargs: Any) -> set[int]:
         ("value_lengths_to_be_between", {"column": "name", "min_value": 3}, {2, 3}),
         ("values_to_match_regex", {"column": "name", "regex": "^[ab]{2}$"}, {1, 5}),
         ("values_to_not_match_regex", {"column": "name", "regex": "'"}, {5}),
+        ("values_to_be_present", {"column": "name"}, {2}),
+        ("values_to_be_readable", {"column": "n"}, {2}),
+        ("values_to_be_without_fault", {"column": "_line", "fault": "wrong_field_count"}, {3}),
+        # A missing value is not in question, also where nothing is known.
+        (
+            "values_to_be_in_other_table",
+            {"column": "n", "other_tables": ["no_n"]},
+            {1, 2, 3, 5},
+        ),
+        ("values_to_be_in_other_table", {"column": "name", "other_tables": ["known"]}, {1, 5}),
     ],
 )
 def test_a_condition_finds_exactly_the_rows_that_do_not_meet_it(

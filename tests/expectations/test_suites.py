@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +14,16 @@ import duckdb
 import pytest
 
 from contract.keys import DATA_DOCS_RUNS
-from delivery import datasets
+from delivery import datasets, reader, rejected_rows
+from delivery.apply_rules import apply_rules
+from delivery.bad_row_limit import BadRowLimit
+from delivery.landed_files import files_in
 from delivery.rules import SUITES, Rule, SuiteError, rule_of
 from delivery.words import STATUSES
 from expectations import data_docs, gx
-from tests.conftest import HEADERS, write_delivery
+from tests.conftest import HEADERS, ROOT, write_delivery
 
-from .conftest import ROWS, Outcome, Validate, clean_files
+from .conftest import NOW, ROWS, Outcome, Validate, clean_files
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(SUITES.glob("*.json"))
@@ -495,7 +502,7 @@ def test_a_fault_that_no_expectation_names_is_a_failure_of_the_run(
         validate_folder(write_delivery(tmp_path / "incoming", files), suites=suites)
 
 
-def test_a_rule_of_a_native_type_is_added_without_python(
+def test_a_rule_of_a_native_type_is_added_without_python_and_both_stages_apply_it(
     validate_folder: Validate, tmp_path: Path
 ) -> None:
     suites = tmp_path / "suites"
@@ -511,6 +518,58 @@ def test_a_rule_of_a_native_type_is_added_without_python(
     assert outcome.quarantined() == {
         ("orders_1.csv", 3, ("test_order",)),
         ("orders_1.csv", 4, ("test_order",)),
+    }
+    with duckdb.connect() as connection:
+        readings = reader.read(files_in(incoming), connection)
+        apply_rules(connection, readings, BadRowLimit(), today=NOW.date(), suites=suites)
+        rows = rejected_rows.find(connection, readings, BadRowLimit())
+        assert outcome.quarantined() == {
+            (row.file, row.line, row.reasons) for row in rows if row.outcome == "quarantined"
+        }
+
+
+def test_a_row_condition_is_refused(validate_folder: Validate, tmp_path: Path) -> None:
+    suites = tmp_path / "suites"
+    suites.mkdir()
+    added = {
+        "type": "expect_column_values_to_not_be_null",
+        "severity": "critical",
+        "kwargs": {
+            "column": "user_id",
+            "row_condition": "1 = 1",
+            "condition_parser": "great_expectations",
+        },
+        "meta": {"reason": "test_order", "effect": "quarantine_row", "explanation": "."},
+    }
+    incoming = write_delivery(tmp_path / "incoming", clean_files())
+    with pytest.raises(SuiteError, match="unexpected keyword argument 'row_condition'"):
+        validate_folder(incoming, suites=broken(suites, added))
+
+
+def test_the_lines_of_the_guide_run_a_suite_on_the_readers_tables() -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/validation.md").read_text(), re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "missing_user_id False 3\n" in done.stdout
+    assert "missing_order_id True 0\n" in done.stdout
+
+
+def test_sql_is_only_for_what_has_no_other_form() -> None:
+    sql = {reason for (_, reason), rule in RULES.items() if "unexpected_rows_query" in rule.kwargs}
+    assert sql == {
+        *("volume", "repeated_order_id", "repeated_product_id"),
+        *("missing_user_id", "malformed_category", "order_left_to_ledger"),
+        *("order_without_lines", "total_mismatch", "differing_lines"),
+        *("ambiguous_total_amount", "ambiguous_quantity", "ambiguous_unit_price"),
+        "ambiguous_price",
     }
 
 
