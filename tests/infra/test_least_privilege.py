@@ -50,9 +50,16 @@ NOT_LIVED = {
     ],
     # The answer to a move was lost and the move is tried again.
     "QuarantineRejectedRole": [
-        PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv")
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
+        # A container has crashed, and the file that is the cause is found.
+        PermissionCheck.of("s3:ListBucketVersions", BUCKET, s3__prefix="incoming/"),
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/crashed_files.json"),
+        PermissionCheck.of("s3:PutObject", f"{BUCKET}/runs/crashed_files.json"),
+        PermissionCheck.of("s3:PutObject", f"{BUCKET}/runs/r/verdict.json"),
     ],
     "FinishRunRole": [
+        # A run succeeds while files of a crash wait.
+        PermissionCheck.of("s3:PutObject", f"{BUCKET}/runs/crashed_files.json"),
         PermissionCheck.of("s3:GetObject", f"{BUCKET}/processed/r/orders.csv"),
         PermissionCheck.of("s3:ListBucket", BUCKET),
     ],
