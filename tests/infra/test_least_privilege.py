@@ -46,7 +46,9 @@ NOT_LIVED = {
     ],
     # A run started by hand takes over the lock of a run that has died.
     "ClaimFilesRole": [
-        PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/incoming/pipeline.lock")
+        PermissionCheck.of("s3:DeleteObjectVersion", f"{BUCKET}/incoming/pipeline.lock"),
+        # A batch started by hand is too small, so other files join it.
+        PermissionCheck.of("s3:GetObject", f"{BUCKET}/runs/crashed_files.json"),
     ],
     # The answer to a move was lost and the move is tried again.
     "QuarantineRejectedRole": [
