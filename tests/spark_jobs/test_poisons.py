@@ -10,6 +10,7 @@ from tests.conftest import Files, write_delivery
 from tests.spark_jobs.deliveries import PRODUCTS, line, order
 from tests.spark_jobs.shop import Shop, Transform, finish_in, run_batch
 
+DAY = "2026-02-01"
 SECOND_DAY = "2026-02-02"
 
 
@@ -48,9 +49,18 @@ POISONS: dict[str, Files] = {
             order(f"big{n}") | {"total_amount": "9999999999999999.99"} for n in range(40)
         ],
     },
+    "an amount of 40 digits": poison(total_amount="9" * 40),
     "a quantity and a price that overflow": poison(quantity="9" * 30, unit_price="9" * 30),
     "the largest quantity and price": poison(quantity="1000000", unit_price="10000000"),
     "the year 9999": poison(order_date="9999-12-31"),
+    "the year 1": poison(order_date="0001-01-01"),
+    "no date": poison(order_date="2026-02-31"),
+    # The item of a date names its categories, and has at most 400 KB.
+    "600 categories of 1,000 bytes on one date": {
+        "products.csv": [product(f"c{n}", f"{n:04}" + "x" * 996) for n in range(600)],
+        "orders_1.csv": [order("1")],
+        "order_items_1.csv": [line("1", f"c{n}") for n in range(600)],
+    },
 }
 
 
@@ -75,3 +85,16 @@ def test_after_any_poison_an_innocent_second_day_is_published(
     assert (day["total_orders"], day["total_items_sold"]) == (1, 2)
     categories = {i["category"] for i in items["category"] if i["order_date"] == SECOND_DAY}
     assert categories == {"Books", "Games"}
+
+
+def test_a_date_with_too_many_long_categories_is_named_and_another_of_its_delivery_published(
+    shop: Shop, sail: Transform, tmp_path: Path
+) -> None:
+    files = dict(POISONS["600 categories of 1,000 bytes on one date"])
+    files["orders_1.csv"] = [order("1"), order("2", SECOND_DAY)]
+    files["order_items_1.csv"] = [*files["order_items_1.csv"], line("2", "c1")]
+    run_batch(shop, sail, write_delivery(tmp_path, files), "run-1")
+    report = shop.published("run-1")
+    assert list(report["unpublished_dates"]) == [DAY]
+    assert report["unpublished_dates"][DAY].startswith(f"{shop.tables.order_kpis}: the item has ")
+    assert [item["order_date"] for item in shop.items()["daily"]] == [SECOND_DAY]
