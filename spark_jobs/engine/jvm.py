@@ -26,6 +26,8 @@ from ..errors import EngineError
 JAVA_NEEDED: Final = 17
 _SPARK_HOME: Final = Path(pyspark.__file__).parent
 _START_SECONDS: Final = 60
+# It takes 15 s to write an archive on two idle cores, and did not in 60 s on two busy ones.
+_END_SECONDS: Final = 300
 # Spark on Java 17 needs these packages opened; the list is from Spark's launcher
 # (org.apache.spark.launcher.JavaModuleOptions).
 _OPENED: Final = (
@@ -116,7 +118,7 @@ def end() -> None:
         process = _PROCESSES.pop()
         if process.stdin is not None:
             process.stdin.close()
-        process.wait(timeout=_START_SECONDS)
+        process.wait(timeout=_END_SECONDS)
         os.environ.pop("PYSPARK_GATEWAY_PORT", None)
         os.environ.pop("PYSPARK_GATEWAY_SECRET", None)
 
