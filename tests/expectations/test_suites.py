@@ -600,3 +600,17 @@ def test_a_rule_reads_what_its_expectation_says() -> None:
         kwargs=expectation["kwargs"],
         rows_of="orders",
     )
+
+
+@pytest.mark.parametrize("priced", [1, 0], ids=["most", "all"])
+def test_products_are_set_aside_where_most_or_all_lack_a_price(
+    priced: int, validate_folder: Validate, tmp_path: Path
+) -> None:
+    products = [
+        {"product_id": f"P{n}", "category": "Books", "name": "", "price": "1.00" * (n < priced)}
+        for n in range(3)
+    ]
+    incoming = write_delivery(tmp_path, {**clean_files(), "products.csv": products})
+    file = validate_folder(incoming).file("products.csv")
+    assert file["reasons"] == {"missing_price": 3 - priced}
+    assert (file["status"], file["accepted_rows"]) == ("accepted", priced)
