@@ -36,16 +36,12 @@ _PURPOSE: Final[Mapping[DatasetName, str]] = {
 
 def contracts() -> dict[str, str]:
     """Return each contract as YAML, by the name of its file."""
-    found = {name: _of_dataset(dataset) for name, dataset in DATASETS.items()}
-    found_kpis = _contract("kpis", "The daily KPIs of a shop.", [_kpi_server()], _kpi_tables())
-    return {
-        f"{contract.name}.odcs.yaml": contract.to_yaml()
-        for contract in (*found.values(), found_kpis)
-    }
+    found = [*map(_of_dataset, DATASETS.values()), _of_kpis()]
+    return {f"{contract.name}.odcs.yaml": contract.to_yaml() for contract in found}
 
 
 def _contract(
-    name: str, purpose: str, servers: Sequence[Server], tables: Sequence[SchemaObject]
+    name: str, purpose: str, server: Server, tables: Sequence[SchemaObject]
 ) -> OpenDataContractStandard:
     return OpenDataContractStandard(
         apiVersion=_ODCS,
@@ -55,7 +51,7 @@ def _contract(
         version=_VERSION,
         status="active",
         description=Description(purpose=purpose),
-        servers=list(servers),
+        servers=[server],
         schema=list(tables),
     )
 
@@ -67,7 +63,7 @@ def _of_dataset(dataset: Dataset) -> OpenDataContractStandard:
         logicalType="object",
         physicalType="file",
         physicalName=f"{dataset.name}*.csv",
-        properties=[_property(column, rules) for column in dataset.columns],
+        properties=[_property(column, dataset, rules) for column in dataset.columns],
         quality=[_quality(rule) for rule in rules if _column_of(rule, dataset) is None],
     )
     server = Server(
@@ -77,11 +73,10 @@ def _of_dataset(dataset: Dataset) -> OpenDataContractStandard:
         format="csv",
         description="UTF-8 CSV with a header, plain or gzip; a new name for each delivery.",
     )
-    return _contract(dataset.name, _PURPOSE[dataset.name], [server], [table])
+    return _contract(dataset.name, _PURPOSE[dataset.name], server, [table])
 
 
-def _property(column: Column, rules: Sequence[Rule]) -> SchemaProperty:
-    dataset = next(found for found in DATASETS.values() if column in found.columns)
+def _property(column: Column, dataset: Dataset, rules: Sequence[Rule]) -> SchemaProperty:
     return SchemaProperty(
         name=column.name,
         description=column.meaning,
@@ -129,16 +124,14 @@ def _quality(rule: Rule) -> DataQuality:
     )
 
 
-def _kpi_server() -> Server:
-    return Server(
+def _of_kpis() -> OpenDataContractStandard:
+    server = Server(
         server="kpi-tables",
         type="custom",
         description="DynamoDB tables; the REST API and shopkpi kpis read the same items.",
     )
-
-
-def _kpi_tables() -> list[SchemaObject]:
-    return [_kpi_table(table) for table in (CATEGORY_KPIS, ORDER_KPIS)]
+    tables = [_kpi_table(table) for table in (CATEGORY_KPIS, ORDER_KPIS)]
+    return _contract("kpis", "The daily KPIs of a shop.", server, tables)
 
 
 def _kpi_table(table: KpiTable) -> SchemaObject:
