@@ -134,6 +134,14 @@ def good_row(dataset: str, tag: str, n: int) -> dict[str, str]:
     }[dataset]
 
 
+def lines_of(tag: str, orders: int = ROWS) -> list[dict[str, str]]:
+    """Return a line for each of the orders whose ids begin with ``tag``."""
+    return [
+        {"order_id": f"{tag}-{n}", "product_id": "P1", "quantity": "2", "unit_price": "5"}
+        for n in range(orders)
+    ]
+
+
 def as_text(dataset: str, rows: list[dict[str, str]]) -> bytes:
     return "".join(",".join(row[name] for name in HEADERS[dataset]) + "\n" for row in rows).encode()
 
@@ -152,10 +160,7 @@ def faulty_run(validate_folder: Validate, tmp_path_factory: pytest.TempPathFacto
         rows[1] |= change
         files[f"{dataset}_{tag}.csv"] = rows
         if dataset == "orders":
-            lines.extend(
-                {"order_id": f"{tag}-{n}", "product_id": "P1", "quantity": "2", "unit_price": "5"}
-                for n in range(ROWS)
-            )
+            lines += lines_of(tag)
     for (dataset, reason), amount in AMBIGUOUS.items():
         column = reason.removeprefix("ambiguous_")
         # No other amount of the file shows decimals.
@@ -163,36 +168,17 @@ def faulty_run(validate_folder: Validate, tmp_path_factory: pytest.TempPathFacto
         rows[1][column] = f"{amount}.000"
         files[f"{dataset}_{reason}.csv"] = rows
         if dataset == "orders":
-            lines.extend(
-                {
-                    "order_id": f"{reason}-{n}",
-                    "product_id": "P1",
-                    "quantity": "2",
-                    "unit_price": "5",
-                }
-                for n in range(ROWS)
-            )
+            lines += lines_of(reason)
     for dataset, reason in REPEATED:
         rows = [good_row(dataset, reason, n) for n in range(ROWS)]
         rows[1] = rows[0]
         files[f"{dataset}_{reason}.csv"] = rows
         if dataset == "orders":
-            lines.extend(
-                {
-                    "order_id": f"{reason}-{n}",
-                    "product_id": "P1",
-                    "quantity": "2",
-                    "unit_price": "5",
-                }
-                for n in range(ROWS)
-            )
+            lines += lines_of(reason)
     files["orders_order_without_lines.csv"] = [
         good_row("orders", "known" if n != 1 else "without", n) for n in range(ROWS)
     ]
-    lines.extend(
-        {"order_id": f"known-{n}", "product_id": "P1", "quantity": "2", "unit_price": "5"}
-        for n in range(MANY)
-    )
+    lines += lines_of("known", MANY)
     differing = [good_row("order_items", "", n) for n in range(ROWS)]
     differing[1] = {"order_id": "O1-1", "product_id": "P1", "quantity": "1", "unit_price": "5.00"}
     files["order_items_differing_lines.csv"] = differing
