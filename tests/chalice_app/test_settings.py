@@ -97,6 +97,6 @@ def test_warnings_are_silenced_by_name_and_an_unknown_name_is_refused_with_the_l
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({**ENV, "SILENCED_WARNINGS": "volume,revenue"})
     assert str(refused.value) == (
-        "SILENCED_WARNINGS has 'revenue': there are quarantined_rows, volume, return_rate, "
-        "avg_order_value, freshness; give some of them, separated by commas, or none"
+        "SILENCED_WARNINGS has 'revenue': there are quarantined_rows, ambiguous_amounts, volume, "
+        "return_rate, avg_order_value, freshness; give some of them, separated by commas, or none"
     )
