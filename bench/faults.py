@@ -12,13 +12,15 @@ from typing import Final
 from .inputs import BUILD, delivery
 
 EVERY: Final = 40
+# An id has at most 64 characters.
+_TOO_LONG: Final = "X" * 65
 # Column and new value, taken in turn.
 _FAULTS: Final = {
     "orders": (
         ("order_id", ""),
-        ("order_id", "O 1"),
+        ("order_id", _TOO_LONG),
         ("user_id", ""),
-        ("user_id", "U 1"),
+        ("user_id", _TOO_LONG),
         ("order_date", ""),
         ("order_date", "not-a-date"),
         ("order_date", "1999-12-31"),
@@ -31,10 +33,10 @@ _FAULTS: Final = {
     ),
     "order_items": (
         ("order_id", ""),
-        ("order_id", "O 1"),
+        ("order_id", _TOO_LONG),
         ("order_id", "O1"),
         ("product_id", ""),
-        ("product_id", "P 1"),
+        ("product_id", _TOO_LONG),
         ("product_id", "P1"),
         ("quantity", ""),
         ("quantity", "two"),
@@ -44,7 +46,7 @@ _FAULTS: Final = {
         ("unit_price", "-1.00"),
     ),
     "products": (
-        ("product_id", "P 1"),
+        ("product_id", _TOO_LONG),
         ("category", ""),
         ("price", ""),
         ("price", "abc"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-ID = r"'[^\s[:cntrl:]]{1,64}'"
+ID = "'[^[:cntrl:]]{1,64}'"
 STATUSES = """('pending', 'processing', 'shipped', 'delivered', 'completed', 'returned',
     'refunded', 'cancelled')"""
 READ = "read_csv('{folder}/{files}', all_varchar=true, header=true, delim=',', filename=true)"

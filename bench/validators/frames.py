@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-ID = r"^[^\s\x00-\x1f\x7f]{1,64}$"
+ID = r"^[^\x00-\x1f\x7f]{1,64}$"
 MONEY = r"^-?\d{1,16}(\.\d*)?$"
 PRICE = r"^-?\d{1,14}(\.\d*)?$"
 QUANTITY = r"^-?\d{1,18}$"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pointblank as pb
 import polars as pl
 
-ID = r"^[^\s[:cntrl:]]{1,64}$"
+ID = r"^[^[:cntrl:]]{1,64}$"
 MONEY = r"^-?\d{1,16}(\.\d*)?$"
 PRICE = r"^-?\d{1,14}(\.\d*)?$"
 # Whole units that fit the column; pointblank has no >= for decimals, and no decimal bounds.
